@@ -1,0 +1,1 @@
+"""Overload control that the systems share."""

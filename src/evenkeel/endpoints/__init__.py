@@ -1,0 +1,1 @@
+"""The DNS automation: Planner, Enactors, clean-up, audit and the operators' levers; pure, over typed ports."""

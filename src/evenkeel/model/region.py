@@ -1,0 +1,108 @@
+"""A region as its components take it: what region.toml says, checked and with every template expanded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from evenkeel.model.health import Probe
+from evenkeel.model.plan import Layout
+from evenkeel.model.policy import DnsPolicy
+
+
+class ServerKind(StrEnum):
+    EMBEDDED = "embedded"
+    BIND = "bind"
+    KNOT = "knot"
+    RFC2136 = "rfc2136"  # any other server that takes dynamic updates
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where something listens. `host` is an address literal or a name; `port` 1 to 65535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One DNS zone: its one writable primary, the secondaries behind it, and the key that signs updates."""
+
+    name: str
+    server: ServerKind
+    primary: HostPort
+    secondaries: tuple[HostPort, ...] = ()
+    tsig_key: str = "evenkeel"  # name of the key; the secret stands in the keys folder, mode 0600
+    nameservers: tuple[str, ...] = ()  # NS names, for zones that evenkeel serves itself
+    negative_ttl_s: int = 5  # SOA minimum (RFC 2308)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancer:
+    """A place that endpoints can point to. `capacity` is in the operator's own unit."""
+
+    name: str
+    az: str
+    ipv4: tuple[str, ...] = ()
+    ipv6: tuple[str, ...] = ()
+    capacity: float = 100.0
+    probe: Probe = field(default_factory=Probe)
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A name that clients resolve, and the load balancers that may stand behind it."""
+
+    name: str
+    zone: str
+    layout: Layout
+    load_balancers: tuple[str, ...]
+    ttl_s: int = 60
+    ipv4: bool = True
+    ipv6: bool = False
+    demand: float = 1.0  # this endpoint's share of a shared load balancer, relative to the others'
+    members_min: int = 1  # floor: never fewer load balancers than this, panic below
+    members_max: int = 8  # answers stay small enough for a UDP reply
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerSettings:
+    """How often the Planner looks, and how fast it may move."""
+
+    cycle_s: float = 0.2
+    routine_every_s: float = 30.0  # rebalancing waits for its turn; removals do not
+    weight_steps: int = 16  # weights are whole numbers of 1..weight_steps
+    weight_hysteresis: float = 0.2  # a change of share smaller than this is not published
+    removals_share_max: float = 0.34  # of a pool's load balancers, removed within `removals_window_s`
+    removals_window_s: float = 60.0
+    panic_share: float = 0.5  # fewer ready than this: removing more would do harm, keep all
+    quorum: int = 2  # vantage points that must agree before a load balancer is removed
+    vantage_stale_s: float = 15.0  # a vantage point silent for longer is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Everything region.toml says. Mappings are by name; endpoints have their templates expanded."""
+
+    name: str
+    azs: tuple[str, ...]
+    zones: dict[str, Zone]
+    load_balancers: dict[str, LoadBalancer]
+    endpoints: dict[str, Endpoint]
+    policy: DnsPolicy
+    planner: PlannerSettings
+    plan_store: HostPort
+    health_intake: tuple[HostPort, ...]  # one a Planner: where vantage points report
+    metrics_host: str
+    metrics_port_base: int  # component k listens at base + k; 0: off
+    planners: int
+    enactors: int
+    audit_every_s: float
+    state_dir: str  # absolute: plan store, journals, keys, last good plans
+    generations_kept: int = 1000  # history in the plan store
+    backends: int = 0  # `evenkeel up` starts this many demo backends for the load balancers' probes

@@ -1,0 +1,1 @@
+"""Reads region.toml, wires components, supervises processes."""

@@ -1,0 +1,1 @@
+"""Real servers and fault helpers, for evenkeel's tests, benchmarks and users' own."""

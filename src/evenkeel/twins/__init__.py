@@ -1,0 +1,1 @@
+"""Pure stand-ins: (state, request) -> (state, reply); the conformance suite holds them to the real servers."""
