@@ -58,11 +58,11 @@ class Answer:
         return frozenset(self.a) | frozenset(self.aaaa)
 
     def weights_text(self) -> str:
-        """`192.0.2.1=3 192.0.2.2=1`; empty where all weights of a family are alike, as nothing needs saying then."""
+        """`a=3,1;aaaa=2,2`: weights in the order of the sorted addresses; empty where each family's are alike."""
         if len(set(self.a_weights)) <= 1 and len(set(self.aaaa_weights)) <= 1:
             return ""
-        pairs = zip(self.a + self.aaaa, self.a_weights + self.aaaa_weights, strict=True)
-        return " ".join(f"{address}={weight}" for address, weight in pairs)
+        families = (("a", self.a_weights), ("aaaa", self.aaaa_weights))
+        return ";".join(f"{family}={','.join(map(str, weights))}" for family, weights in families if weights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Zone:
     tsig_key: str = "evenkeel"  # name of the key; the secret stands in the keys folder, mode 0600
     nameservers: tuple[str, ...] = ()  # NS names, for zones that evenkeel serves itself
     negative_ttl_s: int = 5  # SOA minimum (RFC 2308)
+    weighted_answers: int = 1  # embedded server: addresses drawn by weight into one reply
 
 
 @dataclass(frozen=True, slots=True)
