@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeVar
 
-from evenkeel.model.plan import Answer
 from evenkeel.model.transactions import Commit, Transaction
 
 P_contra = TypeVar("P_contra", contravariant=True)
@@ -27,6 +26,8 @@ class Look(Enum):
     FROZEN = auto()  # the zone's kill switch is set
     CORRUPT = auto()  # two fences, or a broken one: stop and say so
     WEDGED = auto()  # October 2025: the current plan is missing, the rollback pointer cannot be set
+    BUSY = auto()  # October 2025: another holds the lock
+    ABSENT = auto()  # the plan has no such endpoint
 
 
 class Write(Enum):
@@ -59,20 +60,20 @@ class EnactorZone(Protocol[P_contra]):
         """Whether `plan` is newer than the newest that this zone shows as applied."""
         ...
 
-    async def lock(self, endpoint: str) -> bool:
-        """Take the endpoint's TXT lock, if it is as it was read and free or expired."""
+    async def lock(self, endpoint: str) -> Write:
+        """Take the endpoint's TXT lock, on condition that it is as `look` read it."""
         ...
 
     async def flip_locked(self, endpoint: str, plan: P_contra) -> Write:
-        """Answer, rollback pointer, fence; and release the lock, which is the only condition."""
+        """Answer, rollback pointer, note of the generation; and release the lock, which is the only condition."""
         ...
 
 
-class CleanUpZone(Protocol):
+class CleanUpZone(Protocol[P_contra]):
     """What clean-up needs."""
 
-    async def nodes(self, endpoint: str, keep: int) -> Sequence[str]:
-        """Names of the endpoint's nodes that stand beyond the newest `keep`, oldest first."""
+    async def spent_nodes(self, endpoint: str, plan: P_contra) -> Sequence[str]:
+        """Names of the endpoint's nodes that are old enough to go, oldest first, by the policy's count to keep."""
         ...
 
     async def is_referenced(self, endpoint: str, node: str) -> bool:
@@ -138,16 +139,6 @@ class ZoneServer(Protocol):
         """The text of the zone's kill switch; "" where it is not set."""
         ...
 
-    async def commit(self, transaction: Transaction) -> Commit: ...
-
-
-__all__ = [
-    "Answer",
-    "CleanUpZone",
-    "EnactorZone",
-    "Look",
-    "NodeReading",
-    "Reading",
-    "Write",
-    "ZoneServer",
-]
+    async def commit(self, transaction: Transaction) -> Commit:
+        """After REFUSED or UNKNOWN, a later `read` is at least as new as that outcome. Raises `Unreachable`."""
+        ...
