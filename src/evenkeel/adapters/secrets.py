@@ -1,0 +1,74 @@
+"""Tokens and TSIG secrets: one file each in `<state_dir>/keys`, mode 0600, made at the first start.
+
+Every one is the base64 text of 32 random octets: a TSIG secret for hmac-sha256 (RFC 8945), a bearer token
+between evenkeel's own processes. They never reach a log, a journal or a command line.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from evenkeel.model.errors import InputError
+from evenkeel.model.region import Region
+
+SECRET_OCTETS = 32
+SECRET_FILE_OCTETS_MAX = 4096
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def secret_path(state_dir: str, name: str) -> Path:
+    """Where the secret `name` stands."""
+    return Path(state_dir) / "keys" / name
+
+
+def secret_names(region: Region) -> tuple[str, ...]:
+    """Every secret that the components of `region` ask for."""
+    keys = sorted({f"tsig-{zone.tsig_key}" for zone in region.zones.values()})
+    return ("plan-store", "health", *keys)
+
+
+def read_secret(state_dir: str, name: str) -> str:
+    """The secret. Raises `InputError` where it is missing, empty, or open to other users."""
+    path = secret_path(state_dir, name)
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(SECRET_FILE_OCTETS_MAX).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise InputError.one(
+            str(path), f"the secret {name!r} cannot be read: {error.strerror}", "`evenkeel keys REGION.toml` makes it"
+        ) from error
+    if mode & _OTHERS:
+        raise InputError.one(str(path), f"other users may read it (mode {mode & 0o777:04o})", f"chmod 600 {path}")
+    if not text:
+        raise InputError.one(str(path), "the file is empty", "remove it, then `evenkeel keys REGION.toml`")
+    return text
+
+
+def make_missing_secrets(state_dir: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Create those that are not there yet; returns their names. Safe when several processes do it at once."""
+    folder = secret_path(state_dir, "").absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = []
+    for name in names:
+        path = folder / name
+        if path.exists():
+            continue
+        # Written whole under another name, then linked: nobody reads half a secret, and the first one stays.
+        draft = folder / f".{name}.{os.getpid()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(SECRET_OCTETS)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+            made.append(name)
+        draft.unlink()
+    return tuple(made)
