@@ -80,6 +80,9 @@ async def enact_run(
     plan = await plans.newest()
     if plan is None or not await zone.is_newer(plan):
         return None, {}
+    # The whole plan's tree first, then the roots, one by one (OUTAGE.md, layout in the zone).
+    for endpoint in endpoints:
+        await zone.build(endpoint, plan)
     walked = {}
     for endpoint in endpoints:
         walked[endpoint] = await _enact_locked(endpoint, plan, zone, policy, clock)
@@ -94,8 +97,6 @@ async def _enact_locked(endpoint: str, plan: P, zone: EnactorZone[P], policy: Dn
         if look in _LEFT_ALONE:
             return _LEFT_ALONE[look]
         if look is Look.BEHIND and await zone.lock(endpoint) is Write.APPLIED:
-            if await zone.build(endpoint, plan) is Write.UNSAFE:
-                return Enacted.UNSAFE
             write = await zone.flip_locked(endpoint, plan)
             if write is Write.UNSAFE:
                 return Enacted.UNSAFE

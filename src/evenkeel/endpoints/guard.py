@@ -10,10 +10,11 @@ from evenkeel.model.plan import Answer
 from evenkeel.model.policy import DnsPolicy, EmptyAnswer
 
 
-def why_unsafe(policy: DnsPolicy, standing: Standing, answer: Answer) -> str:
+def why_unsafe(policy: DnsPolicy, standing: Standing, answer: Answer, *, restores: bool = False) -> str:
     """The reason why `answer` must not replace what stands; "" where it may.
 
-    Counts addresses of both families. What stands empty may be filled with anything.
+    Counts addresses of both families. What stands empty may be filled with anything. `restores`: what stands is not
+    what was published (drift, a repair, an operator's rollback), so its size is no measure: no share.
     """
     if policy.empty_answer is EmptyAnswer.ALLOWED:
         return ""
@@ -26,6 +27,6 @@ def why_unsafe(policy: DnsPolicy, standing: Standing, answer: Answer) -> str:
     if after < min(policy.addresses_min, before):
         return f"it would leave {after} addresses, the floor is {policy.addresses_min}"
     dropped_max = policy.removed_share_max * before
-    if before - after > dropped_max:
+    if before - after > dropped_max and not restores:
         return f"it would drop {before - after} of {before} addresses at once, at most {int(dropped_max)} may go"
     return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from evenkeel.endpoints import layout
 from evenkeel.endpoints.guard import why_unsafe
 from evenkeel.endpoints.layout import Standing, Target
-from evenkeel.model.errors import CorruptFence
+from evenkeel.model.errors import CorruptFence, Refusal
 from evenkeel.model.events import EventKind
 from evenkeel.model.fence import Fence, only_fence
 from evenkeel.model.plan import Plan
@@ -34,8 +34,8 @@ class _Ticket:
     """What was read of an endpoint, and the write that hangs on it."""
 
     standing: Standing
-    fence: Fence | None
     lock: str = ""  # ours, once taken
+    is_drift: bool = False  # the fence vouches for the planned answer; what stands is a foreign hand's
 
 
 class GuardedZone:
@@ -84,7 +84,7 @@ class GuardedZone:
         except CorruptFence as error:
             self._journal.record(EventKind.FENCE_CORRUPT, endpoint=endpoint, detail=str(error))
             return Look.CORRUPT
-        self._tickets[endpoint] = _Ticket(standing, fence)
+        self._tickets[endpoint] = _Ticket(standing)
         self._resolve_unknown(endpoint, fence)
         if fence is not None and fence.pinned:
             return Look.HELD
@@ -96,6 +96,7 @@ class GuardedZone:
         # anything else is a foreign hand's work and is put right.
         if fence.generation > plan.generation or layout.is_shown(self._target(endpoint, plan), standing):
             return Look.CURRENT
+        self._tickets[endpoint].is_drift = True
         self._journal.record(
             EventKind.DRIFT, endpoint=endpoint, generation=plan.generation, detail="answer other than its fence says"
         )
@@ -148,40 +149,46 @@ class GuardedZone:
         target = self._target(endpoint, plan)
         if not target.node:
             return Write.APPLIED
-        if target.node == self._tickets[endpoint].standing.reading.target:
-            if self._is_unsafe(endpoint, target, plan.generation):
-                return Write.UNSAFE
-        elif target.answer.is_empty and self._is_unsafe(endpoint, target, plan.generation):
+        ticket = self._tickets.get(endpoint)
+        # Only the node that clients are pointed to already changes what they get.
+        if ticket is not None and target.node == ticket.standing.reading.target and self._refuses(target, ticket, plan):
             return Write.UNSAFE
         return await self._commit(layout.build_node(self.zone, target))
 
     async def flip(self, endpoint: str, plan: Plan) -> Write:
         target, ticket = self._target(endpoint, plan), self._tickets.pop(endpoint)
-        return await self.show(target, ticket.standing, plan.generation)
-
-    async def show(self, target: Target, standing: Standing, generation: int, pinned: bool = False) -> Write:
-        """Publish `target` in place of `standing`, fenced with `generation`. UNSAFE is journalled with its reason."""
-        if self._refuses(target, standing, generation):
+        if self._refuses(target, ticket, plan):
             return Write.UNSAFE
-        fence = Fence(generation, self.writer, self._nonces.next(), pinned)
-        write = await self._commit(layout.flip(self.zone, target, standing, fence))
+        fence = Fence(plan.generation, self.writer, self._nonces.next())
+        write = await self._commit(layout.flip(self.zone, target, ticket.standing, fence))
         if write is Write.UNKNOWN:
-            self._unresolved[target.endpoint] = fence.nonce
+            self._unresolved[endpoint] = fence.nonce
         return write
+
+    def _refuses(self, target: Target, ticket: _Ticket, plan: Plan) -> bool:
+        reason = why_unsafe(self.policy, ticket.standing, target.answer, restores=ticket.is_drift)
+        if reason:
+            self._journal.record(EventKind.REFUSED, endpoint=target.endpoint, generation=plan.generation, detail=reason)
+        return bool(reason)
+
+    # --- the operators' writes (levers.py) --------------------------------------------------------------
+
+    async def show(self, target: Target, standing: Standing, generation: int, pinned: bool) -> Write:
+        """Put `target` in place of `standing`, fenced. Raises `Refusal` where that would leave too little."""
+        reason = why_unsafe(self.policy, standing, target.answer, restores=True)
+        if reason:
+            raise Refusal(f"{target.endpoint}: refused, {reason}")
+        fence = Fence(generation, self.writer, self._nonces.next(), pinned)
+        return await self._commit(layout.flip(self.zone, target, standing, fence))
 
     async def refence(self, endpoint: str, standing: Standing, generation: int, pinned: bool) -> Write:
         """A new fence beside the same answer."""
         fence = Fence(generation, self.writer, self._nonces.next(), pinned)
         return await self._commit(layout.refence(self.zone, endpoint, standing, fence))
 
-    def _is_unsafe(self, endpoint: str, target: Target, generation: int) -> bool:
-        return self._refuses(target, self._tickets[endpoint].standing, generation)
-
-    def _refuses(self, target: Target, standing: Standing, generation: int) -> bool:
-        reason = why_unsafe(self.policy, standing, target.answer)
-        if reason:
-            self._journal.record(EventKind.REFUSED, endpoint=target.endpoint, generation=generation, detail=reason)
-        return bool(reason)
+    async def set_frozen(self, reason: str) -> Write:
+        """Set the kill switch, or clear it with an empty reason."""
+        return await self._commit(layout.freeze(self.zone, reason))
 
     async def _commit(self, transaction: Transaction) -> Write:
         return _WRITES[await self._server.commit(transaction)]
@@ -205,7 +212,7 @@ class GuardedZone:
 
     async def flip_locked(self, endpoint: str, plan: Plan) -> Write:
         target, ticket = self._target(endpoint, plan), self._tickets.pop(endpoint)
-        if self._refuses(target, ticket.standing, plan.generation):
+        if self._refuses(target, ticket, plan):
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
         return await self._commit(layout.flip_locked(self.zone, target, ticket.standing, fence, ticket.lock))
@@ -216,8 +223,7 @@ class GuardedZone:
         nodes = await self._server.nodes(endpoint)
         if self.policy.clean_up is CleanUpBy.REACHABILITY:
             # Nodes past the fence are being built for a flip to come.
-            standing = await self.standing(endpoint)
-            fence = only_fence(standing.reading.fences, endpoint)
+            fence = only_fence((await self._server.read(endpoint)).fences, endpoint)
             past = [node for node in nodes if fence is not None and layout.node_generation(node) < fence.generation]
             return past[: -self.policy.keep_generations or None]
         oldest_kept = plan.generation - self.policy.keep_generations
@@ -225,8 +231,8 @@ class GuardedZone:
 
     async def is_referenced(self, endpoint: str, node: str) -> bool:
         standing = await self.standing(endpoint)
-        fence = only_fence(standing.reading.fences, endpoint)
-        self._tickets[endpoint] = _Ticket(standing, fence)
+        only_fence(standing.reading.fences, endpoint)  # nothing goes while the fence is corrupt
+        self._tickets[endpoint] = _Ticket(standing)
         return node in (standing.reading.target, standing.reading.rollback)
 
     async def remove(self, endpoint: str, node: str) -> Write:

@@ -230,6 +230,11 @@ def refence(zone: str, endpoint: str, standing: Standing, fence: Fence) -> Trans
     return Transaction(zone, requires, fence_set(endpoint, fence))
 
 
+def freeze(zone: str, reason: str) -> Transaction:
+    """Set the kill switch with its reason; clear it with an empty one."""
+    return Transaction(zone, (), replaced(freeze_name(zone), TXT, CONTROL_TTL_S, _as_rdatas(reason)))
+
+
 def remove_node(zone: str, endpoint: str, node: str, standing: Standing) -> Transaction:
     """The node goes, on condition that fence, answer and rollback pointer are as they were when it was unreferenced."""
     reading = standing.reading
