@@ -10,6 +10,13 @@ from evenkeel.model.plan import Layout
 from evenkeel.model.policy import DnsPolicy
 
 
+class Approval(StrEnum):
+    """Whether a plan needs an operator's word before it is published."""
+
+    NONE = "none"
+    REQUIRED = "required"  # a Planner appends only a plan whose checksum was approved
+
+
 class ServerKind(StrEnum):
     EMBEDDED = "embedded"
     BIND = "bind"
@@ -55,6 +62,15 @@ class LoadBalancer:
     draining: bool = False
 
 
+class EndpointKind(StrEnum):
+    """What an endpoint is for; answers are made alike for all."""
+
+    PUBLIC = "public"
+    FIPS = "fips"  # only load balancers that meet FIPS 140 stand behind it
+    IPV6 = "ipv6"
+    ACCOUNT = "account"  # one customer's own
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A name that clients resolve, and the load balancers that may stand behind it."""
@@ -69,6 +85,7 @@ class Endpoint:
     demand: float = 1.0  # this endpoint's share of a shared load balancer, relative to the others'
     members_min: int = 1  # floor: never fewer load balancers than this, panic below
     members_max: int = 8  # answers stay small enough for a UDP reply
+    kind: EndpointKind = EndpointKind.PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,9 @@ class PlannerSettings:
     panic_share: float = 0.5  # fewer ready than this: removing more would do harm, keep all
     quorum: int = 2  # vantage points that must agree before a load balancer is removed
     vantage_stale_s: float = 15.0  # a vantage point silent for longer is unknown
+    warm_up_s: float = 30.0  # a first answer waits this long at most for every verdict on its pool
+    load_aware: bool = False  # weights lean away from load balancers that report more load than their peers
+    approval: Approval = Approval.NONE
 
 
 @dataclass(frozen=True, slots=True)
