@@ -15,6 +15,7 @@ import ctypes
 import gc
 import importlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parse(arguments)
     if asked.supervisor:
         die_with(asked.supervisor)
+    _set_limits()
     try:
         region = load_compiled(asked.compiled)
         place = component(region, asked.component)
@@ -83,6 +85,14 @@ def die_with(supervisor: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != supervisor:  # it died before the call above
         sys.exit(1)
+
+
+def _set_limits() -> None:
+    """As many open files as the system allows: a vantage point probes thousands of targets, a server has callers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's linear algebra is not used; its threads cost memory
 
 
 def _parse(arguments: Sequence[str] | None) -> Arguments:
