@@ -11,13 +11,15 @@ plan is opaque here: its type is a parameter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
 
+from evenkeel.endpoints.cleanup import clean_up
 from evenkeel.model.policy import DnsPolicy
 from evenkeel.ports.clock import Clock
 from evenkeel.ports.plans import PlanReader
-from evenkeel.ports.zone import EnactorZone, Look, Write
+from evenkeel.ports.zone import AutomatedZone, EnactorZone, Look, Write
 
 P = TypeVar("P")
 
@@ -39,6 +41,14 @@ class Enacted(Enum):
     CONTENDED = auto()  # still behind after the policy's attempts; the next cycle goes on
     NO_PLAN = auto()
     ABSENT = auto()  # the newest plan no longer has it
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run did: how each endpoint was left, and the nodes that its clean-up took away."""
+
+    walked: dict[str, Enacted]
+    removed: tuple[str, ...]
 
 
 _LEFT_ALONE = {
@@ -74,19 +84,22 @@ async def enact_endpoint(endpoint: str, plans: PlanReader[P], zone: EnactorZone[
 
 
 async def enact_run(
-    endpoints: Sequence[str], plans: PlanReader[P], zone: EnactorZone[P], policy: DnsPolicy, clock: Clock
-) -> tuple[P | None, dict[str, Enacted]]:
-    """One run of October 2025's Enactor: the plan that it walked with (None: nothing to do), and how each was left."""
+    endpoints: Sequence[str], plans: PlanReader[P], zone: AutomatedZone[P], policy: DnsPolicy, clock: Clock
+) -> Run:
+    """One run of October 2025's Enactor, clean-up at its end included. An empty run had nothing newer to apply."""
     plan = await plans.newest()
     if plan is None or not await zone.is_newer(plan):
-        return None, {}
+        return Run({}, ())
     # The whole plan's tree first, then the roots, one by one (OUTAGE.md, layout in the zone).
     for endpoint in endpoints:
         await zone.build(endpoint, plan)
     walked = {}
     for endpoint in endpoints:
         walked[endpoint] = await _enact_locked(endpoint, plan, zone, policy, clock)
-    return plan, walked
+    removed: list[str] = []
+    for endpoint in endpoints:
+        removed += await clean_up(endpoint, plan, zone, policy)
+    return Run(walked, tuple(removed))
 
 
 async def _enact_locked(endpoint: str, plan: P, zone: EnactorZone[P], policy: DnsPolicy, clock: Clock) -> Enacted:

@@ -7,7 +7,7 @@ ticket of the next write; nothing above it ever sees a fence's text. Every write
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from evenkeel.endpoints import layout
@@ -54,6 +54,8 @@ class GuardedZone:
         self.zone = zone
         self.writer = writer
         self.policy = policy
+        # Told of every write of ours that landed, also where only the fence's nonce shows it.
+        self.on_published: Callable[[str, int], None] = lambda endpoint, generation: None
         self._server = server
         self._nonces = nonces
         self._clock = clock
@@ -131,12 +133,7 @@ class GuardedZone:
         """A write whose reply was lost has landed if the fence carries its nonce."""
         nonce = self._unresolved.pop(endpoint, None)
         if nonce is not None and fence is not None and fence.nonce == nonce:
-            self._journal.record(
-                EventKind.PUBLISHED,
-                endpoint=endpoint,
-                generation=fence.generation,
-                detail="the reply was lost; the fence's nonce shows that the write landed",
-            )
+            self.on_published(endpoint, fence.generation)
 
     # --- the Enactor's writes -------------------------------------------------------------------------
 
@@ -161,8 +158,13 @@ class GuardedZone:
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
         write = await self._commit(layout.flip(self.zone, target, ticket.standing, fence))
+        return self._written(endpoint, fence, write)
+
+    def _written(self, endpoint: str, fence: Fence, write: Write) -> Write:
         if write is Write.UNKNOWN:
             self._unresolved[endpoint] = fence.nonce
+        elif write is Write.APPLIED:
+            self.on_published(endpoint, fence.generation)
         return write
 
     def _refuses(self, target: Target, ticket: _Ticket, plan: Plan) -> bool:
@@ -215,7 +217,8 @@ class GuardedZone:
         if self._refuses(target, ticket, plan):
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
-        return await self._commit(layout.flip_locked(self.zone, target, ticket.standing, fence, ticket.lock))
+        write = await self._commit(layout.flip_locked(self.zone, target, ticket.standing, fence, ticket.lock))
+        return self._written(endpoint, fence, write)
 
     # --- clean-up -------------------------------------------------------------------------------------
 

@@ -89,6 +89,10 @@ class CleanUpZone(Protocol[P_contra]):
         ...
 
 
+class AutomatedZone(EnactorZone[P_contra], CleanUpZone[P_contra], Protocol[P_contra]):
+    """Both, for a run that ends with clean-up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a zone server holds for one endpoint, read at one moment from the primary.
