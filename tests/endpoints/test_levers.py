@@ -1,0 +1,115 @@
+"""Pin, unpin, rollback, repair: from the zone alone, refused where they would leave an endpoint empty."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evenkeel.endpoints.cleanup import clean_up
+from evenkeel.endpoints.enactor import Enacted, enact_endpoint
+from evenkeel.endpoints.levers import pin, repair, rollback, unpin
+from evenkeel.model.errors import Refusal
+from evenkeel.model.plan import Layout
+from evenkeel.model.policy import SAFE
+from evenkeel.model.records import RecordType, RRset
+from evenkeel.model.transactions import AddRRs, DeleteName, DeleteRRset, Transaction
+from evenkeel.twins.zone import reading, step, tree_nodes
+from tests.endpoints.interleaving import ZONE, PausingServer, PlanShelf, finish, guarded, plan_at
+from tests.endpoints.test_enactor import DB, OCTOBER, addresses, fence, october_race, publish
+
+LAYOUTS = pytest.mark.parametrize("layout", Layout)
+
+
+def published(*generations: int, layout: Layout) -> PausingServer:
+    server = PausingServer()
+    for generation in generations:
+        publish(server, plan_at(generation, "db", layout=layout))
+    return server
+
+
+def by_hand(server: PausingServer, *changes: AddRRs | DeleteRRset | DeleteName) -> None:
+    server.twin.state, _ = step(server.twin.state, Transaction(ZONE, (), changes))
+
+
+@LAYOUTS
+def test_a_pinned_endpoint_stands_until_it_is_given_back(layout: Layout) -> None:
+    server = published(1, layout=layout)
+    operator = guarded(server, SAFE, "operator")
+    assert finish(pin(DB, operator)).changed
+    held = finish(enact_endpoint(DB, PlanShelf(plan_at(2, "db", layout=layout)), guarded(server, SAFE, "w-1"), SAFE))
+    assert held is Enacted.HELD
+    assert addresses(server.twin.state) == plan_at(1, "db").endpoints[DB].answer.a
+    assert finish(unpin(DB, operator)).changed
+    publish(server, plan_at(2, "db", layout=layout))
+    assert addresses(server.twin.state) == plan_at(2, "db").endpoints[DB].answer.a
+
+
+@LAYOUTS
+def test_rollback_puts_the_previous_answer_back_and_holds_it(layout: Layout) -> None:
+    server = published(1, 2, layout=layout)
+    assert finish(rollback(DB, guarded(server, SAFE, "operator"), server)).changed
+    assert addresses(server.twin.state) == plan_at(1, "db").endpoints[DB].answer.a
+    assert fence(server.twin.state).pinned
+    assert fence(server.twin.state).generation == 2  # generations never go back
+
+
+def test_rollback_to_a_node_that_is_gone_is_refused_with_the_reason() -> None:
+    server = published(1, 2, layout=Layout.TREE)
+    by_hand(server, DeleteName(reading(server.twin.state, DB).rollback))
+    with pytest.raises(Refusal, match="no previous answer"):
+        finish(rollback(DB, guarded(server, SAFE, "operator"), server))
+    assert addresses(server.twin.state) == plan_at(2, "db").endpoints[DB].answer.a
+
+
+def test_repair_mends_the_wedge_of_october_from_the_zone_alone() -> None:
+    server, _ = october_race(OCTOBER)
+    assert addresses(server.twin.state) == ()
+    assert finish(repair(DB, guarded(server, OCTOBER, "operator"), server)).changed
+    assert addresses(server.twin.state) == plan_at(146, "db").endpoints[DB].answer.a
+
+
+def test_repair_of_two_fences_leaves_one_with_the_greater_generation() -> None:
+    server = published(3, layout=Layout.TREE)
+    by_hand(server, AddRRs(RRset.of(f"_fence.{DB}", RecordType.TXT, 1, "g=9;w=by-hand;n=x")))
+    assert finish(repair(DB, guarded(server, SAFE, "operator"), server)).changed
+    assert fence(server.twin.state).generation == 9
+    publish(server, plan_at(10, "db"))
+
+
+def test_repair_of_a_sound_endpoint_changes_nothing() -> None:
+    server = published(1, layout=Layout.FLAT)
+    before = server.twin.state
+    assert not finish(repair(DB, guarded(server, SAFE, "operator"), server)).changed
+    assert server.twin.state == before
+
+
+def test_repair_says_so_where_the_zone_holds_nothing_to_go_back_to() -> None:
+    server = published(1, layout=Layout.FLAT)
+    by_hand(server, DeleteRRset(DB, RecordType.A))
+    with pytest.raises(Refusal, match="no earlier answer"):
+        finish(repair(DB, guarded(server, SAFE, "operator"), server))
+
+
+def test_clean_up_keeps_answer_rollback_target_and_the_last_nodes() -> None:
+    server = published(*range(1, 8), layout=Layout.TREE)
+    policy = replace(SAFE, keep_generations=2)
+    removed = finish(clean_up(DB, plan_at(7, "db"), guarded(server, policy, "w-1"), policy))
+    kept = tree_nodes(server.twin.state, DB)
+    assert len(removed) == 4
+    assert [node.split(".")[0] for node in kept] == ["g5", "g6", "g7"]
+    assert reading(server.twin.state, DB).rollback in kept
+
+
+def test_clean_up_lets_go_of_a_node_that_was_referenced_again_meanwhile() -> None:
+    server = published(*range(1, 5), layout=Layout.TREE)
+    policy = replace(SAFE, keep_generations=1)
+    cleaning = clean_up(DB, plan_at(4, "db"), guarded(server, policy, "w-1"), policy)
+    for _ in range(3):  # nodes listed, fence read, g1 seen unreferenced
+        cleaning.send(None)
+    operator = guarded(server, SAFE, "operator")
+    by_hand(server, AddRRs(RRset.of(f"_rollback.{DB}", RecordType.CNAME, 60, f"g1._tree.{DB}")))
+    assert finish(rollback(DB, operator, server)).changed
+    removed = finish(cleaning)
+    assert f"g1._tree.{DB}" not in removed
+    assert addresses(server.twin.state) == plan_at(1, "db").endpoints[DB].answer.a
