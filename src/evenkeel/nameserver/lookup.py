@@ -12,7 +12,7 @@ from typing import Generic
 
 from evenkeel.model.records import Rcode
 from evenkeel.nameserver.never_empty import CHAIN_MAX
-from evenkeel.nameserver.zone_view import D, N, Records, ZoneView
+from evenkeel.nameserver.zone_view import D, LookupView, N, Records
 
 ANY = "ANY"
 
@@ -40,7 +40,7 @@ class Found(Generic[N, D]):
         return Rcode.NXDOMAIN if self.kind is Kind.NXDOMAIN else Rcode.NOERROR
 
 
-def lookup(view: ZoneView[N, D], name: N, type_: str) -> Found[N, D]:
+def lookup(view: LookupView[N, D], name: N, type_: str) -> Found[N, D]:
     """The answer for `name`, which the zone contains. Type "ANY" gets one RRset (RFC 8482 section 4.1)."""
     chain: list[tuple[N, str, Records[D]]] = []
     for _ in range(CHAIN_MAX):

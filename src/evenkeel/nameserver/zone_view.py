@@ -39,16 +39,8 @@ class ZoneView(Protocol[N, D]):
         """What stands at `name`; empty where nothing does."""
         ...
 
-    def has_below(self, name: N) -> bool:
-        """Whether anything stands below `name`: then it exists, as an empty non-terminal (RFC 8020)."""
-        ...
-
     def aliases_of(self, name: N) -> Iterable[N]:
         """Owners of the CNAMEs that point to `name`."""
-        ...
-
-    def cut_above(self, name: N) -> N | None:
-        """The delegated name at or above `name`, nearest to the apex (which is none itself), or None."""
         ...
 
     # --- what the rules have to know of rdatas and names ---------------------------------------------
@@ -71,4 +63,16 @@ class ZoneView(Protocol[N, D]):
 
     def fence_of(self, name: N) -> N:
         """Where the fence of `name` stands."""
+        ...
+
+
+class LookupView(ZoneView[N, D], Protocol[N, D]):
+    """A zone that can also be asked what does not exist."""
+
+    def has_below(self, name: N) -> bool:
+        """Whether anything stands below `name`: then it exists, as an empty non-terminal (RFC 8020)."""
+        ...
+
+    def cut_above(self, name: N) -> N | None:
+        """The delegated name at or above `name`, nearest to the apex (which is none itself), or None."""
         ...

@@ -253,9 +253,9 @@ def as_update(transaction: Transaction) -> Update[str, str]:
             case RRsetAbsent(name, type_):
                 needs.append((Need.RRSET_ABSENT, name, str(type_), None))
             case RRsetEquals(name, type_, rdatas):
-                if not rdatas:
-                    raise InternalError(f"{need!r}: a message cannot say 'equal to nothing'; use RRsetAbsent")
-                needs += [(Need.RRSET_HOLDS, name, str(type_), rdata) for rdata in rdatas]
+                # Equal to nothing is sent as "absent" (wire.update), the only form that a message has for it.
+                absent: list[NeedRecord[str, str]] = [(Need.RRSET_ABSENT, name, str(type_), None)]
+                needs += [(Need.RRSET_HOLDS, name, str(type_), rdata) for rdata in rdatas] or absent
     return Update(tuple(needs), tuple(edit for change in transaction.changes for edit in _edits(change)))
 
 
