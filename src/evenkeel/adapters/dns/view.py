@@ -1,0 +1,380 @@
+"""What a zone holds, endpoint by endpoint: compact, and never torn.
+
+Two layers. The *base* is the zone at one serial, moved only by whole transfers. The *overlay* is our own acknowledged
+commits that the base may not show yet: an entry goes as soon as a transfer that was asked for after its
+acknowledgement has been taken in, because that transfer covers it and whatever came after it. So an answer that was
+overtaken by a foreign writer lives no longer than one transfer, and no record is ever counted twice.
+
+This is what decisions are prepared from; what decides is each commit's own prerequisites.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from evenkeel.endpoints.layout import node_generation
+from evenkeel.model.records import RecordType
+from evenkeel.model.transactions import (
+    AddRRs,
+    Change,
+    DeleteName,
+    DeleteRRs,
+    DeleteRRset,
+    Prerequisite,
+    RRsetAbsent,
+    RRsetEquals,
+    RRsetExists,
+    Transaction,
+)
+from evenkeel.ports.zone import NodeReading, Reading
+
+Texts = tuple[str, ...]
+
+
+class Node:
+    """One node of an endpoint's tree."""
+
+    __slots__ = ("a", "aaaa", "weights")
+
+    def __init__(self) -> None:
+        self.a: Texts = ()
+        self.aaaa: Texts = ()
+        self.weights: Texts = ()
+
+    def copy(self) -> Node:
+        twin = Node()
+        twin.a, twin.aaaa, twin.weights = self.a, self.aaaa, self.weights
+        return twin
+
+
+_SLOTS = (
+    "fences",
+    "locks",
+    "targets",
+    "a",
+    "aaaa",
+    "weights",
+    "rollbacks",
+    "rollback_a",
+    "rollback_aaaa",
+    "freezes",
+)
+
+
+class Held:
+    """Everything that the zone holds for one endpoint, sorted texts a record set. Copied before it is changed."""
+
+    __slots__ = (*_SLOTS, "nodes")
+
+    fences: Texts
+    locks: Texts
+    targets: Texts
+    a: Texts
+    aaaa: Texts
+    weights: Texts
+    rollbacks: Texts
+    rollback_a: Texts
+    rollback_aaaa: Texts
+    freezes: Texts  # the zone's kill switch, at the entry of the zone's own name
+    nodes: dict[str, Node] | None  # by first label; None for the many that have no tree
+
+    def __init__(self) -> None:
+        for slot in _SLOTS:
+            setattr(self, slot, ())
+        self.nodes = None
+
+    def copy(self) -> Held:
+        twin = Held()
+        for slot in _SLOTS:
+            setattr(twin, slot, getattr(self, slot))
+        if self.nodes is not None:
+            twin.nodes = {label: node.copy() for label, node in self.nodes.items()}
+        return twin
+
+    @property
+    def is_empty(self) -> bool:
+        return self.nodes is None and not any(getattr(self, slot) for slot in _SLOTS)
+
+
+_NOTHING = Held()
+
+
+class Place(NamedTuple):
+    """Where a record set of a zone stands in the view; `slot` "" where the view does not keep it."""
+
+    endpoint: str
+    node: str  # first label, "" outside trees
+    slot: str
+
+
+_BY_PREFIX = {
+    ("_fence", "TXT"): "fences",
+    ("_lock", "TXT"): "locks",
+    ("_freeze", "TXT"): "freezes",
+    ("_rollback", "CNAME"): "rollbacks",
+    ("_rollback", "A"): "rollback_a",
+    ("_rollback", "AAAA"): "rollback_aaaa",
+}
+_AT_ENDPOINT = {"CNAME": "targets", "A": "a", "AAAA": "aaaa"}
+_AT_NODE = {"A": "a", "AAAA": "aaaa"}
+_ADDRESSES = frozenset({"a", "aaaa", "rollback_a", "rollback_aaaa"})
+_PREFIXES = frozenset({"_fence", "_lock", "_freeze", "_rollback"})
+
+
+def owner(name: str) -> tuple[str, str, str]:
+    """The endpoint that `name` belongs to, its node's label or "", and the control label before either or ""."""
+    label, _, rest = name.partition(".")
+    if label in _PREFIXES:
+        return rest, "", label
+    if label == "_weights":
+        endpoint, node, inner = owner(rest)
+        return endpoint, node, "_weights" + inner
+    if rest.startswith("_tree."):
+        return rest[len("_tree.") :], sys.intern(label), ""
+    return name, "", ""
+
+
+@lru_cache(maxsize=4096)
+def locate(name: str, rtype: str) -> Place:
+    """Where the set of `rtype` at `name` stands in the view."""
+    endpoint, node, prefix = owner(name)
+    if prefix == "_weights":
+        slot = "weights" if rtype == "TXT" else ""
+    elif prefix:
+        slot = _BY_PREFIX.get((prefix, rtype), "")
+    else:
+        slot = (_AT_NODE if node else _AT_ENDPOINT).get(rtype, "")
+    return Place(endpoint, node, slot)
+
+
+def changed_name(change: Change) -> str:
+    return change.rrset.name if type(change) is AddRRs else change.name  # type: ignore[union-attr] # the rest have one
+
+
+class ZoneView:
+    """One zone's endpoints. Everything here is immediate; `follower.Follower` feeds it."""
+
+    def __init__(self, zone: str) -> None:
+        self.zone = zone
+        self.serial = -1  # of the base; -1 until the first transfer
+        self._base: dict[str, Held] = {}
+        self._overlay: dict[str, tuple[Held, int]] = {}
+        self._acknowledged = 0
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def held(self, endpoint: str) -> Held:
+        own = self._overlay.get(endpoint)
+        return own[0] if own is not None else self._base.get(endpoint, _NOTHING)
+
+    def reading(self, endpoint: str) -> Reading:
+        held = self.held(endpoint)
+        return Reading(
+            held.fences,
+            held.locks,
+            _one(held.targets),
+            held.a,
+            held.aaaa,
+            _one(held.weights),
+            _one(held.rollbacks),
+            held.rollback_a,
+            held.rollback_aaaa,
+        )
+
+    def node(self, name: str) -> NodeReading:
+        endpoint, label, _ = owner(name)
+        nodes = self.held(endpoint).nodes
+        node = nodes.get(label) if nodes else None
+        return NodeReading(name) if node is None else NodeReading(name, node.a, node.aaaa, _one(node.weights))
+
+    def nodes(self, endpoint: str) -> list[str]:
+        labels = self.held(endpoint).nodes or {}
+        names = [f"{label}._tree.{endpoint}" for label, node in labels.items() if node.a or node.aaaa]
+        return sorted(names, key=node_generation)
+
+    def frozen(self) -> str:
+        return _one(self.held(self.zone).freezes)
+
+    def endpoints(self) -> Iterator[str]:
+        """Names that hold anything the view keeps; foreign names with addresses are among them."""
+        yield from self._base
+        yield from (name for name in self._overlay if name not in self._base)
+
+    def rrset(self, name: str, rtype: str) -> Texts | None:
+        """The set's sorted texts; None where the view does not keep such a set."""
+        endpoint, label, slot = locate(name, rtype)
+        if not slot:
+            return None
+        held = self.held(endpoint)
+        if not label:
+            texts: Texts = getattr(held, slot)
+            return texts
+        node = held.nodes.get(label) if held.nodes else None
+        return getattr(node, slot) if node is not None else ()
+
+    def holds(self, requirement: Prerequisite) -> bool:
+        """Whether `requirement` holds as far as the view can tell: true where it cannot."""
+        if not isinstance(requirement, RRsetEquals | RRsetAbsent | RRsetExists):
+            return True
+        texts = self.rrset(requirement.name, requirement.type)
+        if texts is None:
+            return True
+        if isinstance(requirement, RRsetEquals):
+            return texts == tuple(sorted(requirement.rdatas))
+        return bool(texts) is isinstance(requirement, RRsetExists)
+
+    # --- our own commits ------------------------------------------------------------------------------
+
+    def applied(self, transaction: Transaction) -> None:
+        """Show what the server acknowledged."""
+        self._acknowledged += 1
+        fresh: dict[str, Held] = {}
+        for change in transaction.changes:
+            endpoint, label, prefix = owner(changed_name(change))
+            held = fresh.get(endpoint)
+            if held is None:
+                held = fresh[endpoint] = self.held(endpoint).copy()
+            _CHANGES[type(change)](held, change, label, prefix)
+        for endpoint, held in fresh.items():
+            self._overlay[endpoint] = (held, self._acknowledged)
+
+    # --- transfers ------------------------------------------------------------------------------------
+
+    def stage(self, *, whole: bool) -> Stage:
+        """Begin to take in a transfer. Call it before the transfer is asked for."""
+        return Stage(self, whole, self._acknowledged)
+
+    def install(self, staged: dict[str, Held], serial: int, covered: int, *, whole: bool) -> None:
+        """Take in what a transfer said, at once."""
+        if whole:
+            self._base = {endpoint: held for endpoint, held in staged.items() if not held.is_empty}
+        else:
+            for endpoint, held in staged.items():
+                if held.is_empty:
+                    self._base.pop(endpoint, None)
+                else:
+                    self._base[endpoint] = held
+        self.serial = serial
+        self.confirm(covered)
+
+    def confirm(self, covered: int) -> None:
+        """The base shows every commit acknowledged up to `covered`."""
+        if covered == self._acknowledged:
+            self._overlay.clear()
+        else:
+            self._overlay = {name: own for name, own in self._overlay.items() if own[1] > covered}
+
+    def base_of(self, endpoint: str) -> Held:
+        return self._base.get(endpoint, _NOTHING)
+
+
+class Stage:
+    """A transfer while it comes in: what it changes stands beside the view until it is complete."""
+
+    def __init__(self, view: ZoneView, whole: bool, covered: int) -> None:
+        self.covered = covered
+        self._view = view
+        self._whole = whole
+        self._staged: dict[str, Held] = {}
+
+    def as_whole(self) -> None:
+        """The server answers with the whole zone where differences were asked for; said before the first record."""
+        self._whole = True
+
+    def record(self, added: bool, name: str, rtype: str, text: str) -> None:
+        endpoint, label, slot = locate(name, rtype)
+        if not slot:
+            return
+        held = self._staged.get(endpoint)
+        if held is None:
+            held = Held() if self._whole else self._view.base_of(endpoint).copy()
+            self._staged[endpoint] = held
+        thing = _node(held, label) if label else held
+        texts: Texts = getattr(thing, slot)
+        setattr(thing, slot, _with(texts, slot, text) if added else tuple(one for one in texts if one != text))
+        if label and not added:
+            _drop_if_empty(held, label)
+
+    def finish(self, serial: int) -> None:
+        self._view.install(self._staged, serial, self.covered, whole=self._whole)
+
+
+def _one(texts: Texts) -> str:
+    return texts[0] if texts else ""
+
+
+def _with(texts: Texts, slot: str, text: str) -> Texts:
+    if slot not in _ADDRESSES:
+        return (*texts, text) if not texts else tuple(sorted({*texts, text}))
+    # The same addresses stand at thousands of endpoints: one string, and one tuple, serve them all.
+    return _shared(tuple(sorted({*texts, sys.intern(text)})))
+
+
+@lru_cache(maxsize=16384)
+def _shared(texts: Texts) -> Texts:
+    return texts
+
+
+def _node(held: Held, label: str) -> Node:
+    if held.nodes is None:
+        held.nodes = {}
+    node = held.nodes.get(label)
+    if node is None:
+        node = held.nodes[label] = Node()
+    return node
+
+
+def _drop_if_empty(held: Held, label: str) -> None:
+    nodes = held.nodes
+    if nodes and label in nodes:
+        node = nodes[label]
+        if not (node.a or node.aaaa or node.weights):
+            del nodes[label]
+            if not nodes:
+                held.nodes = None
+
+
+def _add(held: Held, change: AddRRs, label: str, _: str) -> None:
+    slot = locate(change.rrset.name, change.rrset.type).slot
+    if not slot:
+        return
+    thing = _node(held, label) if label else held
+    for text in change.rrset.rdatas:
+        setattr(thing, slot, _with(getattr(thing, slot), slot, text))
+
+
+def _delete_rrset(held: Held, change: DeleteRRset, label: str, _: str) -> None:
+    slot = locate(change.name, change.type).slot
+    if slot and label:
+        if held.nodes and label in held.nodes:
+            setattr(held.nodes[label], slot, ())
+            _drop_if_empty(held, label)
+    elif slot:
+        setattr(held, slot, ())
+
+
+def _delete_rrs(held: Held, change: DeleteRRs, label: str, _: str) -> None:
+    slot = locate(change.name, change.type).slot
+    if not slot:
+        return
+    thing = _node(held, label) if label else held
+    setattr(thing, slot, tuple(one for one in getattr(thing, slot) if one not in change.rdatas))
+    if label:
+        _drop_if_empty(held, label)
+
+
+def _delete_name(held: Held, change: DeleteName, label: str, prefix: str) -> None:
+    for rtype in RecordType:
+        _delete_rrset(held, DeleteRRset(change.name, rtype), label, prefix)
+
+
+# Keyed by the change's own class, which mypy cannot follow into the argument's type: hence `...`.
+_CHANGES: dict[type[Change], Callable[..., None]] = {
+    AddRRs: _add,
+    DeleteRRset: _delete_rrset,
+    DeleteRRs: _delete_rrs,
+    DeleteName: _delete_name,
+}
