@@ -30,7 +30,8 @@ def secret_path(state_dir: str, name: str) -> Path:
 def secret_names(region: Region) -> tuple[str, ...]:
     """Every secret that the components of `region` ask for."""
     keys = sorted({f"tsig-{zone.tsig_key}" for zone in region.zones.values()})
-    return ("plan-store", "health", *keys)
+    report = ("report",) if region.report_intake else ()
+    return ("plan-store", "health", *report, *keys)
 
 
 def read_secret(state_dir: str, name: str) -> str:

@@ -37,6 +37,7 @@ class Probe:
     fall: int = 3
     grace_s: float = 30.0  # a newcomer's failures do not count for this long
     verify_tls: bool = True
+    authorities_file: str = ""  # PEM, for `verify_tls`; "" for the system's
 
 
 @dataclass(frozen=True, slots=True)

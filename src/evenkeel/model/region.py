@@ -126,4 +126,5 @@ class Region:
     audit_every_s: float
     state_dir: str  # absolute: plan store, journals, keys, last good plans
     generations_kept: int = 1000  # history in the plan store
+    report_intake: tuple[HostPort, ...] = ()  # one an az, in that order: where load balancers report themselves
     backends: int = 0  # `evenkeel up` starts this many demo backends for the load balancers' probes
