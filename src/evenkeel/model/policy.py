@@ -63,4 +63,11 @@ OCTOBER_2025 = DnsPolicy(
     missing_plan=MissingPlan.WEDGE,
     empty_answer=EmptyAnswer.ALLOWED,
 )
-DNS_PRESETS = {"safe": SAFE, "october-2025": OCTOBER_2025}
+
+
+class DnsPreset(StrEnum):
+    SAFE = "safe"
+    OCTOBER_2025 = "october-2025"
+
+
+DNS_PRESETS = {DnsPreset.SAFE: SAFE, DnsPreset.OCTOBER_2025: OCTOBER_2025}
