@@ -120,7 +120,11 @@ class LineFile:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o640)
-            self._mend_torn_tail()
+            try:
+                self._mend_torn_tail()
+            except OSError:
+                self._release()  # so that it is tried again before the next line
+                raise
 
     def _is_current(self) -> bool:
         try:
@@ -138,6 +142,7 @@ class LineFile:
         self._release()
 
     def _mend_torn_tail(self) -> None:
+        """While another process writes, the tail may look torn: an empty line then comes between, and says nothing."""
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")  # a writer was killed in mid-line: ours starts on its own

@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -62,8 +63,7 @@ def make_missing_secrets(state_dir: str, names: Iterable[str]) -> tuple[str, ...
         if path.exists():
             continue
         # Written whole under another name, then linked: nobody reads half a secret, and the first one stays.
-        draft = folder / f".{name}.{os.getpid()}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor, draft = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # mode 0600
         with os.fdopen(descriptor, "wb") as file:
             file.write(base64.b64encode(secrets.token_bytes(SECRET_OCTETS)) + b"\n")
             file.flush()
@@ -71,5 +71,5 @@ def make_missing_secrets(state_dir: str, names: Iterable[str]) -> tuple[str, ...
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
             made.append(name)
-        draft.unlink()
+        os.unlink(draft)
     return tuple(made)
