@@ -7,7 +7,7 @@ import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-_NONCE_LETTERS = 16  # 82 bits: two alike are not to be expected in the life of a zone
+_START_LETTERS = 14  # 72 bits: two starts alike are not to be expected in the life of a zone
 
 
 class AsyncioClock:
@@ -23,8 +23,16 @@ class AsyncioClock:
         await asyncio.sleep(delay_s)
 
 
-class RandomNonces:
-    """`ports.clock.Nonces`: drawn from the system's entropy, so a restart cannot repeat one."""
+class FreshNonces:
+    """`ports.clock.Nonces`: entropy drawn once at the start, so a restart cannot repeat one, then a count.
+
+    A draw for each would cost more than composing the write that carries it.
+    """
+
+    def __init__(self) -> None:
+        self._start = "".join(secrets.choice(_ALPHABET) for _ in range(_START_LETTERS))
+        self._count = 0
 
     def next(self) -> str:
-        return "".join(secrets.choice(_ALPHABET) for _ in range(_NONCE_LETTERS))
+        self._count += 1
+        return f"{self._start}{self._count:x}"

@@ -44,6 +44,9 @@ class Node:
         self.aaaa: Texts = ()
         self.weights: Texts = ()
 
+    def equals(self, other: Node) -> bool:
+        return (self.a, self.aaaa, self.weights) == (other.a, other.aaaa, other.weights)
+
     def copy(self) -> Node:
         twin = Node()
         twin.a, twin.aaaa, twin.weights = self.a, self.aaaa, self.weights
@@ -97,6 +100,13 @@ class Held:
     @property
     def is_empty(self) -> bool:
         return self.nodes is None and not any(getattr(self, slot) for slot in _SLOTS)
+
+    def equals(self, other: Held) -> bool:
+        """Whether both hold the same for the endpoint."""
+        if any(getattr(self, slot) != getattr(other, slot) for slot in _SLOTS):
+            return False
+        mine, theirs = self.nodes or {}, other.nodes or {}
+        return mine.keys() == theirs.keys() and all(node.equals(theirs[label]) for label, node in mine.items())
 
 
 _NOTHING = Held()
@@ -163,6 +173,8 @@ class ZoneView:
         self._base: dict[str, Held] = {}
         self._overlay: dict[str, tuple[Held, int]] = {}
         self._acknowledged = 0
+        # Told what a transfer changed that was not our own doing: names, or None for the whole zone.
+        self.on_touched: Callable[[list[str] | None], None] = lambda names: None
 
     # --- reading --------------------------------------------------------------------------------------
 
@@ -249,6 +261,7 @@ class ZoneView:
 
     def install(self, staged: dict[str, Held], serial: int, covered: int, *, whole: bool) -> None:
         """Take in what a transfer said, at once."""
+        touched = None if whole else [name for name, held in staged.items() if not held.equals(self.held(name))]
         if whole:
             self._base = {endpoint: held for endpoint, held in staged.items() if not held.is_empty}
         else:
@@ -259,6 +272,8 @@ class ZoneView:
                     self._base[endpoint] = held
         self.serial = serial
         self.confirm(covered)
+        if touched is None or touched:
+            self.on_touched(touched)
 
     def confirm(self, covered: int) -> None:
         """The base shows every commit acknowledged up to `covered`."""

@@ -100,6 +100,10 @@ class ZoneClient:
         """Return once the view is at least as new as this call. Raises `Unreachable`."""
         await self._follower.refresh()
 
+    def tell_touched(self, listener: Callable[[list[str] | None], None]) -> None:
+        """Have `listener` told, on the loop, which endpoints others changed; None: the whole zone was taken in anew."""
+        self._view.on_touched = listener
+
     def endpoints(self) -> Iterator[str]:
         """Every name in the view that holds anything of an endpoint's; `repair` begins here."""
         return self._view.endpoints()
