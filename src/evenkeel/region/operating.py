@@ -1,4 +1,4 @@
-"""What an operator does to a region by hand: levers on endpoints, the kill switch, an audit, a look at how things stand.
+"""What an operator does to a region by hand: levers, the kill switch, an audit, a look at how things stand.
 
 Works on the zones' primaries directly, so that it works when everything else is gone.
 """
@@ -11,10 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from evenkeel.adapters.clock import AsyncioClock, FreshNonces
-from evenkeel.adapters.dns.keys import tsig_key
 from evenkeel.adapters.dns.resolve import ServerResolver
 from evenkeel.adapters.dns.zone_client import ZoneClient
-from evenkeel.adapters.secrets import read_secret
 from evenkeel.endpoints import levers
 from evenkeel.endpoints.audit import Audited, audit_endpoint
 from evenkeel.endpoints.guarded_zone import GuardedZone
@@ -25,10 +23,10 @@ from evenkeel.model.events import EventKind
 from evenkeel.model.fence import Fence, only_fence
 from evenkeel.model.names import absolute, is_at_or_under
 from evenkeel.model.plan import Answer, Plan
-from evenkeel.model.region import HostPort, Region, Zone
+from evenkeel.model.region import HostPort, Region
 from evenkeel.ports.journal import Journal
 from evenkeel.ports.zone import Write, ZoneServer
-from evenkeel.wire.tsig import TsigKey
+from evenkeel.region.keys import zone_key
 
 OPERATOR = "operator"
 LEVER_DEADLINE_S = 30.0
@@ -41,12 +39,6 @@ LEVERS: dict[str, tuple[Lever, EventKind]] = {
     "rollback": (levers.rollback, EventKind.ROLLED_BACK),
     "repair": (levers.repair, EventKind.REPAIRED),
 }
-
-
-def zone_key(region: Region, zone: Zone) -> TsigKey:
-    """The key that signs this zone's updates, from the region's keys folder. Raises `InputError`."""
-    name = f"tsig-{zone.tsig_key}"
-    return tsig_key(zone.tsig_key, read_secret(region.state_dir, name), where=f"key {name}")
 
 
 @dataclass(frozen=True, slots=True)
