@@ -120,8 +120,25 @@ def test_a_program_that_fails_at_once_is_retried_with_growing_delays_and_hinders
         assert supervisor.states()["planner-1"].restarts == 0
 
     details = supervise(tmp_path, [program("audit", FAILING), program("planner-1", SLEEPER)], body)
-    assert details[0].startswith("audit exited with code 7; starts again in 0.")
+    assert details[0].startswith("audit exited with code 7 (no such zone); starts again in 0.")
     assert "no such zone" in (tmp_path / "log" / "audit.stderr").read_text()
+
+
+def test_words_of_an_earlier_failure_are_not_told_again(tmp_path: Path) -> None:
+    once = (
+        "import os, sys, time\n"
+        "if not os.path.exists(MARK):\n    open(MARK, 'w')\n    sys.exit('first')\ntime.sleep(600)"
+    )
+    once = once.replace("MARK", repr(str(tmp_path / "mark")))
+
+    async def body(supervisor: Supervisor, _: asyncio.Event) -> None:
+        await until(lambda: supervisor.states()["audit"].restarts == 1 and pid_of(supervisor, "audit") > 0)
+        os.kill(pid_of(supervisor, "audit"), signal.SIGKILL)
+        await until(lambda: supervisor.states()["audit"].restarts == 2)
+
+    stops = [detail for detail in supervise(tmp_path, [program("audit", once)], body) if "starts again" in detail]
+    assert stops[0].startswith("audit exited with code 1 (first); ")
+    assert stops[1].startswith("audit was ended by SIGKILL; ")
 
 
 def test_a_program_that_cannot_be_started_is_reported_and_tried_again(tmp_path: Path) -> None:

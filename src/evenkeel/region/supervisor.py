@@ -38,6 +38,7 @@ BACKOFF_MAX_S = 5.0
 STEADY_S = 5.0
 STOP_DEADLINE_S = 8.0
 STDERR_OCTETS_MAX = 1024 * 1024
+LAST_WORDS_OCTETS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class Supervisor:
         """Start it and wait for its end; how it ended, in words."""
         try:
             with self._stderr(child.program.name) as errors:
+                said_before = os.fstat(errors).st_size
                 child.process = await asyncio.create_subprocess_exec(
                     *child.program.arguments,
                     stdin=asyncio.subprocess.DEVNULL,
@@ -138,7 +140,9 @@ class Supervisor:
         self._change(child, "running")
         if stopping.is_set():  # it was being started while the others were told
             _signal(child, signal.SIGTERM)
-        return describe_exit(await child.process.wait())
+        how = describe_exit(await child.process.wait())
+        words = self._last_words(child.program.name, said_before)
+        return f"{how} ({words})" if words else how
 
     @contextlib.contextmanager
     def _stderr(self, name: str) -> Iterator[int]:
@@ -155,6 +159,15 @@ class Supervisor:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _last_words(self, name: str, said_before: int) -> str:
+        """The last line that a program wrote to its standard error, beyond the octets that stood there before."""
+        with contextlib.suppress(OSError), (self.stderr_folder / f"{name}.stderr").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(said_before, size - LAST_WORDS_OCTETS))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+            return lines[-1].strip() if lines else ""
+        return ""
 
     # --- all of them ------------------------------------------------------------------------------
 
