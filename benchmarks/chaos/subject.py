@@ -1,0 +1,181 @@
+"""The region under test: its region.toml, its processes, its zone server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evenkeel.adapters.secrets import secret_path
+from evenkeel.model.region import HostPort, Region, ServerKind
+from evenkeel.region.config import load
+from evenkeel.testing.servers import Server, bind_server, free_address, knot_server
+
+ZONE = "chaos.example."
+BACKENDS = 6
+STOP_DEADLINE_S = 30.0
+
+_REGION = """
+[region]
+name = "chaos"
+azs = ["a", "b", "c"]
+state-dir = "{state_dir}"
+
+[policy]
+preset = "{policy}"
+
+[[zone]]
+name = "{zone}"
+server = "{server}"
+primary = "{primary}"
+
+[[load-balancer-group]]
+name = "edge"
+count = 2
+ipv4-first = "{first}"
+fips = true
+
+[probe-defaults]
+kind = "http"
+port = {probe_port}
+path = "/health"
+interval-s = 0.4
+timeout-s = 0.4
+rise = 2
+fall = 2
+grace-s = 2.0
+
+[demo]
+backends = 6
+
+[[endpoint]]
+name = "db.{zone}"
+groups = ["edge"]
+ttl-s = 1
+
+[[endpoint]]
+name = "flat.{zone}"
+layout = "flat"
+groups = ["edge"]
+ttl-s = 1
+
+[[endpoint-template]]
+name = "{{account}}.db.{zone}"
+accounts = {{ count = {accounts}, pattern = "acct-{{n:04}}" }}
+groups = ["edge"]
+members-max = 4
+ttl-s = 1
+
+[[endpoint-template]]
+name = "{{account}}.flat.{zone}"
+layout = "flat"
+accounts = {{ count = {accounts}, pattern = "acct-{{n:04}}" }}
+groups = ["edge"]
+members-max = 4
+ttl-s = 1
+
+[planner]
+count = 2
+cycle-s = 0.1
+routine-every-s = 1.0
+removals-window-s = 3.0
+{listeners}
+"""
+
+
+@dataclass(slots=True)
+class Subject:
+    """A running region."""
+
+    kind: ServerKind
+    folder: Path
+    region: Region
+    server: Server | None  # None: the embedded one, a component of the region itself
+    process: subprocess.Popen[bytes]
+
+    @property
+    def primary(self) -> HostPort:
+        return self.region.zones[ZONE].primary
+
+    def pids(self) -> dict[str, int]:
+        """Running components by name, as the supervisor says."""
+        try:
+            state = json.loads((Path(self.region.state_dir) / "up.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return {name: each["pid"] for name, each in state["components"].items() if each["pid"]}
+
+    def is_up(self) -> bool:
+        return self.process.poll() is None
+
+
+@contextlib.contextmanager
+def running(kind: ServerKind, folder: Path, policy: str = "safe", accounts: int = 20) -> Iterator[Subject]:
+    """The region with its zone server, until the block ends; its processes end with it."""
+    with contextlib.ExitStack() as stack:
+        server: Server | None = None
+        if kind is ServerKind.BIND:
+            server = stack.enter_context(bind_server(folder / "server", [ZONE]))
+        elif kind is ServerKind.KNOT:
+            server = stack.enter_context(knot_server(folder / "server", [ZONE]))
+        path = _write_region(kind, folder, policy, accounts, server)
+        region = load(path)
+        if server is not None:
+            _give_key(region, server)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "evenkeel.cli.main", "up", str(path), "--no-view"],
+            stdin=subprocess.DEVNULL,
+            stdout=(folder / "up.log").open("ab"),
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield Subject(kind, folder, region, server, process)
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its components die with it
+        process.wait()
+
+
+def _write_region(kind: ServerKind, folder: Path, policy: str, accounts: int, server: Server | None) -> Path:
+    host, port = free_address()
+    prefix, last = host.rsplit(".", 1)
+    first = f"{prefix}.{min(int(last), 200) + 10}"
+    primary = str(server.address) if server is not None else f"{host}:{port}"
+    listeners = f'[plan-store]\nlisten = "{host}:{port + 1 if port < 65000 else port - 1}"\n'
+    text = _REGION.format(
+        state_dir=folder / "state",
+        policy=policy,
+        zone=ZONE.removesuffix("."),
+        server=kind.value,
+        primary=primary,
+        first=first,
+        probe_port=free_address()[1],
+        accounts=accounts,
+        listeners=listeners,
+    )
+    path = folder / "region.toml"
+    path.write_text(text)
+    return path
+
+
+def _give_key(region: Region, server: Server) -> None:
+    """The zone server's key, where the region's components look for it."""
+    zone = region.zones[ZONE]
+    path = secret_path(region.state_dir, f"tsig-{zone.tsig_key}")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(server.secret + "\n")
