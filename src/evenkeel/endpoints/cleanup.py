@@ -18,10 +18,15 @@ async def clean_up(endpoint: str, plan: P, zone: CleanUpZone[P], policy: DnsPoli
     """Remove the endpoint's spent nodes; the names of those that went."""
     removed = []
     for node in await zone.spent_nodes(endpoint, plan):
-        if policy.clean_up is not CleanUpBy.AGE and await zone.is_referenced(endpoint, node):
-            continue
-        fenced = policy.clean_up is CleanUpBy.REACHABILITY
-        write = await (zone.remove(endpoint, node) if fenced else zone.remove_unfenced(endpoint, node))
-        if write is Write.APPLIED:
+        if await remove_node(endpoint, node, zone, policy):
             removed.append(node)
     return tuple(removed)
+
+
+async def remove_node(endpoint: str, node: str, zone: CleanUpZone[P], policy: DnsPolicy) -> bool:
+    """Remove one spent node, by the policy's leave; whether it went."""
+    if policy.clean_up is not CleanUpBy.AGE and await zone.is_referenced(endpoint, node):
+        return False
+    fenced = policy.clean_up is CleanUpBy.REACHABILITY
+    write = await (zone.remove(endpoint, node) if fenced else zone.remove_unfenced(endpoint, node))
+    return write is Write.APPLIED

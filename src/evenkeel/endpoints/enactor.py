@@ -87,22 +87,39 @@ async def enact_run(
     endpoints: Sequence[str], plans: PlanReader[P], zone: AutomatedZone[P], policy: DnsPolicy, clock: Clock
 ) -> Run:
     """One run of October 2025's Enactor, clean-up at its end included. An empty run had nothing newer to apply."""
-    plan = await plans.newest()
-    if plan is None or not await zone.is_newer(plan):
+    plan = await begin_run(endpoints, plans, zone)
+    if plan is None:
         return Run({}, ())
-    # The whole plan's tree first, then the roots, one by one (OUTAGE.md, layout in the zone).
-    for endpoint in endpoints:
-        await zone.build(endpoint, plan)
     walked = {}
     for endpoint in endpoints:
-        walked[endpoint] = await _enact_locked(endpoint, plan, zone, policy, clock)
+        walked[endpoint] = await enact_locked(endpoint, plan, zone, policy, clock)
     removed: list[str] = []
     for endpoint in endpoints:
         removed += await clean_up(endpoint, plan, zone, policy)
     return Run(walked, tuple(removed))
 
 
-async def _enact_locked(endpoint: str, plan: P, zone: EnactorZone[P], policy: DnsPolicy, clock: Clock) -> Enacted:
+async def begin_run(endpoints: Sequence[str], plans: PlanReader[P], zone: EnactorZone[P]) -> P | None:
+    """The run's one staleness check, and the whole plan's tree before any root (OUTAGE.md, layout in the zone).
+
+    The plan to walk with; None where no endpoint is behind it.
+    """
+    plan = await plans.newest()
+    if plan is None or not await _is_newer(endpoints, plan, zone):
+        return None
+    for endpoint in endpoints:
+        await zone.build(endpoint, plan)
+    return plan
+
+
+async def _is_newer(endpoints: Sequence[str], plan: P, zone: EnactorZone[P]) -> bool:
+    for endpoint in endpoints:
+        if await zone.is_newer(endpoint, plan):
+            return True
+    return False
+
+
+async def enact_locked(endpoint: str, plan: P, zone: EnactorZone[P], policy: DnsPolicy, clock: Clock) -> Enacted:
     """Take the endpoint's lock, however long it takes, then write this plan, however old it has become."""
     back_off_s = LOCK_BACK_OFF_S
     for _ in range(policy.attempts_max):

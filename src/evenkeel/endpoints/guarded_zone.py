@@ -197,14 +197,9 @@ class GuardedZone:
 
     # --- October 2025 ---------------------------------------------------------------------------------
 
-    async def is_newer(self, plan: Plan) -> bool:
-        for endpoint in plan.endpoints.values():
-            if endpoint.zone != self.zone:
-                continue
-            reading = await self._server.read(endpoint.name)
-            if not reading.fences or Fence.parse(reading.fences[0]).generation < plan.generation:
-                return True
-        return False
+    async def is_newer(self, endpoint: str, plan: Plan) -> bool:
+        fences = (await self._server.read(endpoint)).fences
+        return not fences or Fence.parse(fences[0]).generation < plan.generation
 
     async def lock(self, endpoint: str) -> Write:
         ticket = self._tickets[endpoint]

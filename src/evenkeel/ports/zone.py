@@ -56,8 +56,8 @@ class EnactorZone(Protocol[P_contra]):
 
     # October 2025's own calls: a lock for mutual exclusion, and a write that compares nothing else.
 
-    async def is_newer(self, plan: P_contra) -> bool:
-        """Whether `plan` is newer than the newest that this zone shows as applied."""
+    async def is_newer(self, endpoint: str, plan: P_contra) -> bool:
+        """Whether `plan` is newer than what the endpoint's fence notes as applied."""
         ...
 
     async def lock(self, endpoint: str) -> Write:
