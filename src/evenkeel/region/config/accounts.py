@@ -17,7 +17,7 @@ def accounts(entry: Entry[EndpointTemplateTable], folder: Path, report: Report) 
     table, place = entry.table.accounts, entry.place.at("accounts")
     given = [key for key in ("names", "file", "count") if getattr(table, key) is not None]
     if len(given) != 1:
-        what = f"{' and '.join(f'`{key}`' for key in given) if given else 'nothing'} is given"
+        what = " and ".join(f"`{key}`" for key in given) + " are given" if given else "no accounts are given"
         report.add(place, what, "give exactly one of `names`, `file` and `count`")
         return
     if table.names is not None:

@@ -2,7 +2,8 @@
 
 In October 2025 the automation that was to mend a name depended on services that were found by it. Here no control host
 may be named at or under a managed endpoint: when that answer is wrong or gone, nothing could put it right. Addresses
-are always good. At a zone's apex only the name itself counts, since every name of the zone stands under it.
+are always good. The `host` of a probe is sent and never resolved, so it may well be an endpoint's name. At a zone's
+apex only the name itself counts, since every name of the zone stands under it.
 """
 
 from __future__ import annotations
@@ -45,12 +46,13 @@ def _needs(region: Region, tables: Tables) -> Iterator[Need]:
     intake = "{endpoint} is planned by the Planners, they take health reports at their intake, and the intake"
     for index, address in enumerate(region.health_intake):
         yield Need(tables.planner.place.at("health-intake", index), address.host, intake)
+    reports = "{endpoint} is planned from what load balancers report to the vantage points, and one of these"
+    for index, address in enumerate(region.report_intake):
+        yield Need(tables.vantage.place.at("report-intake", index), address.host, reports)
     watched = "{endpoint} is mended by people who see the metrics and status of the processes, and these"
     yield Need(tables.metrics.place.at("host"), region.metrics_host, watched)
     for entry in tables.zones.entries:
-        zone = region.zones.get(entry.table.name)
-        if zone is None:
-            continue
+        zone = region.zones[entry.table.name]
         at = f"{{endpoint}} is published at the servers of the zone {zone.name}, and"
         yield Need(entry.place.at("primary"), zone.primary.host, f"{at} the primary")
         for index, secondary in enumerate(zone.secondaries):

@@ -10,7 +10,7 @@ from evenkeel.model.policy import DnsPolicy
 from evenkeel.model.region import Endpoint, EndpointKind, Zone
 from evenkeel.region.config import patterns, texts
 from evenkeel.region.config.accounts import accounts
-from evenkeel.region.config.pools import EndpointEntry, Pool, Pools
+from evenkeel.region.config.pools import EndpointEntry, Pool, Pools, addresses_max, usable
 from evenkeel.region.config.report import Place, Report
 from evenkeel.region.config.shapes import ENDPOINTS_MAX, EndpointTemplateTable, Family
 from evenkeel.region.config.tables import Entry, Tables
@@ -20,7 +20,7 @@ from evenkeel.region.config.zones import reserved_label, zone_of
 # has at most 255 octets with the root's (RFC 1035 section 3.1), written without it at most 254 characters.
 NAME_CHARACTERS_MAX = 254 - 35
 FAULTS_SHOWN = 10  # of one template's names
-_DEFAULT_FAMILIES = {EndpointKind.IPV6: [Family.IPV6]}
+_DEFAULT_FAMILIES = {EndpointKind.IPV6: (Family.IPV6,)}
 
 
 def build_endpoints(
@@ -52,16 +52,17 @@ class _Building:
 
     def add(self, entry: EndpointEntry, names: Iterator[tuple[str, Place]] | list[tuple[str, Place]]) -> None:
         table = entry.table
-        families = set(table.families or _DEFAULT_FAMILIES.get(table.kind, [Family.IPV4]))
+        families = frozenset(table.families or _DEFAULT_FAMILIES.get(table.kind, (Family.IPV4,)))
         pool = self._pools.resolve(entry)
         self._check_pool(entry, families, pool)
         faults = 0
         for name, place in names:
             zone, problem = self._zone(name)
-            if zone is None:
+            if problem:
                 faults += 1
-                if problem and faults <= FAULTS_SHOWN:
+                if faults <= FAULTS_SHOWN:
                     self._report.add(place, *problem)
+            if zone is None:
                 continue
             self._places[name] = place
             self.endpoints[name] = Endpoint(
@@ -115,7 +116,7 @@ class _Building:
             self._report.add(entry.place.at("layout"), what, 'use `layout = "flat"`, or leave it out')
         return entry.table.layout or (Layout.FLAT if is_apex else Layout.TREE)
 
-    def _check_pool(self, entry: EndpointEntry, families: set[Family], pool: Pool) -> None:
+    def _check_pool(self, entry: EndpointEntry, families: frozenset[Family], pool: Pool) -> None:
         table, place = entry.table, entry.place
         if table.members_min > table.members_max:
             what = f"members-min {table.members_min} is above members-max {table.members_max}"
@@ -133,19 +134,19 @@ class _Building:
             self._report.add(place, what, "take them out of the pool, or mark them where it is so")
         self._check_sizes(entry, families, pool)
 
-    def _check_sizes(self, entry: EndpointEntry, families: set[Family], pool: Pool) -> None:
+    def _check_sizes(self, entry: EndpointEntry, families: frozenset[Family], pool: Pool) -> None:
         table, place = entry.table, entry.place
-        usable = pool.usable(families)
-        if entry.is_sound("members-min") and table.members_min > usable:
-            what = f"members-min {table.members_min} is above the pool's {usable} load balancers"
+        count = usable(pool, families)
+        if entry.is_sound("members-min") and table.members_min > count:
+            what = f"members-min {table.members_min} is above the pool's {count} load balancers"
             self._report.add(place.at("members-min"), what, "lower it, or add load balancers")
-        most = pool.most_addresses(families, table.members_max)
+        most = addresses_max(pool, families, table.members_max)
         if 0 < most < self._policy.addresses_min:
             what = (
                 f"an answer has at most {most} addresses, below the policy's addresses-min {self._policy.addresses_min}"
             )
             self._report.add(place, what, "no transaction could ever publish it: lower one or raise the other")
-        if not self._pools.weights_fit(families, pool, table.members_max):
+        if not self._pools.do_weights_fit(most):
             what = f"weights of {most} addresses do not fit the 255 octets of a text record"
             mend = "lower members-max, or weight-steps of [planner]"
             self._report.add(place.at("members-max"), what, mend)
@@ -155,6 +156,7 @@ def _names(entry: Entry[EndpointTemplateTable], folder: Path, report: Report) ->
     """The template's names, each with the place to blame."""
     try:
         pattern = patterns.parse(entry.table.name, ("account",), needed=("account",))
+        texts.domain_name(pattern.fill({"account": "a"}))
     except texts.BadText as error:
         report.add(entry.place.at("name"), error.what, error.mend)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from evenkeel.model.health import ProbeKind
 from evenkeel.model.region import HostPort, Region, ServerKind
 from evenkeel.region.components import PORT_MAX, components
 from evenkeel.region.config.report import Place, Report
@@ -33,24 +34,28 @@ def check_listeners(region: Region, tables: Tables, report: Report) -> None:
 def _listeners(region: Region, tables: Tables) -> Iterator[tuple[HostPort, str, Place]]:
     served: set[HostPort] = set()
     for entry in tables.zones.entries:
-        zone = region.zones.get(entry.table.name)
-        if zone and zone.server is ServerKind.EMBEDDED and zone.primary not in served:
+        zone = region.zones[entry.table.name]
+        if zone.server is ServerKind.EMBEDDED and zone.primary not in served:
             served.add(zone.primary)  # one nameserver process serves every such zone
             yield zone.primary, "the nameserver", entry.place.at("primary")
     yield region.plan_store, "the plan store", tables.plan_store.place.at("listen")
     for index, address in enumerate(region.health_intake):
         yield address, f"the health intake of planner-{index + 1}", tables.planner.place.at("health-intake", index)
+    for index, (address, az) in enumerate(zip(region.report_intake, region.azs, strict=False)):
+        yield address, f"the report intake of vantage-{az}", tables.vantage.place.at("report-intake", index)
     for component in components(region):
         if component.metrics:
             yield component.metrics, f"the metrics of {component.name}", tables.metrics.place.at("port-base")
-    for described, port in _backends(region):
-        yield HostPort(described, port), f"the demo backend at {described}", tables.demo.place.at("backends")
+    if region.backends:
+        yield from _played(region, tables.demo.place.at("backends"))
 
 
-def _backends(region: Region) -> Iterator[tuple[str, int]]:
-    for _, load_balancer in zip(range(region.backends), region.load_balancers.values(), strict=False):
-        for address in load_balancer.ipv4 + load_balancer.ipv6:
-            yield address, load_balancer.probe.port
+def _played(region: Region, place: Place) -> Iterator[tuple[HostPort, str, Place]]:
+    """What demo backends listen at."""
+    for name, load_balancer in region.load_balancers.items():
+        if load_balancer.probe.kind is not ProbeKind.REPORTED:
+            for address in load_balancer.ipv4 + load_balancer.ipv6:
+                yield HostPort(address, load_balancer.probe.port), f"the demo backend of {name}", place
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from evenkeel.model.health import Probe, ProbeKind
 from evenkeel.model.region import LoadBalancer
@@ -11,10 +12,6 @@ from evenkeel.region.config.groups import expand
 from evenkeel.region.config.report import Place, Report
 from evenkeel.region.config.shapes import LOAD_BALANCERS_MAX, LoadBalancerGroupTable, LoadBalancerTable
 from evenkeel.region.config.tables import Entry, Tables
-
-
-def _default_port(kind: ProbeKind | None) -> int:
-    return 80 if kind is ProbeKind.HTTP else 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +34,18 @@ class LoadBalancers:
     is_whole: bool = True
     addresses: dict[str, str] = field(default_factory=dict)  # address -> name of the load balancer
 
+    def may_be_lost(self, name: str) -> bool:
+        """Whether a load balancer or group of that name may stand in the file, in a part that is at fault."""
+        return not self.is_whole or name in self.lost or any(name.startswith(f"{group}-") for group in self.lost)
 
-def build_load_balancers(tables: Tables, azs: tuple[str, ...], report: Report) -> LoadBalancers:
-    """`azs` empty: unknown, through a fault reported elsewhere."""
+
+def build_load_balancers(tables: Tables, azs: tuple[str, ...], folder: Path, report: Report) -> LoadBalancers:
+    """In the order of their names. `azs` empty: unknown, through a fault reported elsewhere."""
     found = LoadBalancers(
         lost=tables.load_balancers.lost | tables.groups.lost,
         is_whole=tables.load_balancers.is_whole and tables.groups.is_whole,
     )
-    building = _Building(tables, azs, found, report)
+    building = _Building(tables, azs, folder, found, report)
     for entry in tables.load_balancers.entries:
         building.add_one(entry)
     for group in tables.groups.entries:
@@ -52,11 +53,15 @@ def build_load_balancers(tables: Tables, azs: tuple[str, ...], report: Report) -
     if len(found.by_name) > LOAD_BALANCERS_MAX:
         what = f"{len(found.by_name)} load balancers are more than {LOAD_BALANCERS_MAX}"
         report.add(Place(("load-balancer-group",)), what, "split the region")
+    found.by_name = dict(sorted(found.by_name.items()))
     return found
 
 
 class _Building:
-    def __init__(self, tables: Tables, azs: tuple[str, ...], found: LoadBalancers, report: Report) -> None:
+    def __init__(
+        self, tables: Tables, azs: tuple[str, ...], folder: Path, found: LoadBalancers, report: Report
+    ) -> None:
+        self._folder = folder
         self._defaults = tables.probe_defaults
         self._azs = azs
         self._found = found
@@ -124,12 +129,21 @@ class _Building:
     def _probe(self, entry: Entry[LoadBalancerTable] | Entry[LoadBalancerGroupTable]) -> Probe:
         given = self._defaults.table.model_dump(exclude_none=True) | entry.table.probe.model_dump(exclude_none=True)
         probe = Probe(**({"port": _default_port(given.get("kind"))} | given))
+        own = entry.table.probe.model_fields_set
+        if probe.authorities_file:
+            probe = replace(probe, authorities_file=str((self._folder / probe.authorities_file).absolute()))
+            if not Path(probe.authorities_file).is_file():
+                place = entry.place.at("probe") if "authorities_file" in own else self._defaults.place
+                what = f"{probe.authorities_file} is no file"
+                self._report.add(place.at("authorities-file"), what, "give the path of a PEM file")
         if probe.timeout_s > probe.interval_s and self._defaults.is_sound("timeout-s", "interval-s"):
-            here = entry.table.probe
-            is_own = here.timeout_s is not None or here.interval_s is not None
             self._report.add(
-                entry.place.at("probe") if is_own else self._defaults.place,
+                self._defaults.place if own.isdisjoint(("timeout_s", "interval_s")) else entry.place.at("probe"),
                 f"timeout-s {probe.timeout_s:g} is longer than interval-s {probe.interval_s:g}",
                 "a probe has to end before the next one begins",
             )
         return probe
+
+
+def _default_port(kind: ProbeKind | None) -> int:
+    return 80 if kind is ProbeKind.HTTP else 443

@@ -18,7 +18,7 @@ from evenkeel.region.config.listeners import check_listeners
 from evenkeel.region.config.load_balancers import build_load_balancers
 from evenkeel.region.config.pools import Pools
 from evenkeel.region.config.report import Report
-from evenkeel.region.config.settings import build_planning, build_policy, check_settings
+from evenkeel.region.config.settings import build_planning, build_policy, build_report_intake, check_settings
 from evenkeel.region.config.shapes import RegionTable
 from evenkeel.region.config.tables import Entry, Tables, read_tables
 from evenkeel.region.config.zones import build_zones
@@ -44,7 +44,7 @@ def _build(tables: Tables, folder: Path, report: Report) -> Region:
     policy = build_policy(tables.policy.table)
     planning = build_planning(tables.planner, azs, report)
     zones = build_zones(tables.zones, report)
-    load_balancers = build_load_balancers(tables, azs, report)
+    load_balancers = build_load_balancers(tables, azs, folder, report)
     check_settings(tables, load_balancers, report)
     pools = Pools(load_balancers, planning.settings.weight_steps, report)
     endpoints = build_endpoints(tables, zones, pools, policy, folder, report)
@@ -66,13 +66,14 @@ def _build(tables: Tables, folder: Path, report: Report) -> Region:
         audit_every_s=tables.audit.table.every_s,
         state_dir=str((folder / (table.state_dir if table else "state")).absolute()),
         generations_kept=tables.plan_store.table.generations_kept,
+        report_intake=build_report_intake(tables.vantage, azs, load_balancers, report),
         backends=tables.demo.table.backends,
     )
 
 
 def _azs(entry: Entry[RegionTable] | None, report: Report) -> tuple[str, ...]:
     """The azs; empty where they are at fault."""
-    if entry is None:
+    if entry is None or not entry.is_sound("azs"):
         return ()
     azs = tuple(entry.table.azs)
     for index, az in enumerate(azs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from evenkeel.region.config import texts
 from evenkeel.region.config.load_balancers import Described, LoadBalancers
@@ -15,7 +16,7 @@ EndpointEntry = Entry[EndpointTable] | Entry[EndpointTemplateTable]
 TEXT_OCTETS_MAX = 255  # one character-string of a TXT record (RFC 1035 section 3.3)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pool:
     """A resolved pool. `addresses`: how many of each family, one number a load balancer, in the order of `names`."""
 
@@ -24,13 +25,18 @@ class Pool:
     not_fips: tuple[str, ...]
     is_whole: bool = True  # False: something it refers to is at fault, so nothing is said of its size
 
-    def usable(self, families: set[Family]) -> int:
-        """Load balancers with an address of one of `families`."""
-        return sum(any(counts) for counts in zip(*(self.addresses[family] for family in families), strict=True))
 
-    def most_addresses(self, families: set[Family], members_max: int) -> int:
-        """The most that an answer of `members_max` load balancers can hold."""
-        return sum(sum(sorted(self.addresses[family], reverse=True)[:members_max]) for family in families)
+# Thousands of endpoints ask the same of one pool.
+@lru_cache(1024)
+def usable(pool: Pool, families: frozenset[Family]) -> int:
+    """Load balancers with an address of one of `families`."""
+    return sum(any(counts) for counts in zip(*(pool.addresses[family] for family in families), strict=True))
+
+
+@lru_cache(1024)
+def addresses_max(pool: Pool, families: frozenset[Family], members_max: int) -> int:
+    """The most that an answer of `members_max` load balancers can hold."""
+    return sum(sum(sorted(pool.addresses[family], reverse=True)[:members_max]) for family in families)
 
 
 class Pools:
@@ -52,17 +58,17 @@ class Pools:
             self._resolved[asked] = pool
         return pool
 
-    def weights_fit(self, families: set[Family], pool: Pool, members_max: int) -> bool:
-        """Whether the largest answer's weights fit one text, `a=16,3,..;aaaa=..`."""
+    def do_weights_fit(self, addresses: int) -> bool:
+        """Whether the weights of so many addresses fit one text, `a=16,3,..;aaaa=..`."""
         octets_a_weight = len(str(self._weight_steps)) + 1
-        names_octets = len("a=;aaaa=")
-        return names_octets + pool.most_addresses(families, members_max) * octets_a_weight <= TEXT_OCTETS_MAX
+        return len("a=;aaaa=") + addresses * octets_a_weight <= TEXT_OCTETS_MAX
 
     def _pool(self, entry: EndpointEntry) -> Pool:
         table, place = entry.table, entry.place
         is_whole = entry.is_sound("load-balancers", "groups", "select")
-        if is_whole and not table.load_balancers and not table.groups and table.select is None:
-            self._report.add(place, "the endpoint has no pool", "add `load-balancers`, `groups` or `select`")
+        if not table.load_balancers and not table.groups and table.select is None:
+            if not entry.doubtful:  # else a misspelt key may well be the pool
+                self._report.add(place, "the endpoint has no pool", "add `load-balancers`, `groups` or `select`")
             is_whole = False
         names: dict[str, None] = {}
         for index, name in enumerate(table.load_balancers):
@@ -90,8 +96,8 @@ class Pools:
         return names
 
     def _unknown(self, kind: str, name: str, place: Place, known: list[str]) -> None:
-        if name in self._known.lost or not self._known.is_whole:
-            return  # it is there, with a fault that is reported where it stands
+        if self._known.may_be_lost(name):
+            return  # its fault is reported where it stands
         self._report.add(place, f"there is no {kind} {texts.shown(name)}", texts.did_you_mean(name, known, f"{kind}s"))
 
 

@@ -32,7 +32,7 @@ class Report:
     def __init__(self, file: str, text: str) -> None:
         self._file = file
         self._text = text
-        self._found: list[tuple[int, Problem]] = []
+        self._found: dict[Problem, int] = {}  # the line of each
         self._omitted = 0
 
     def add(self, place: Place, what: str, mend: str) -> None:
@@ -48,14 +48,14 @@ class Report:
         """Raises `InputError` with every problem found."""
         if not self._found:
             return
-        problems = [problem for _, problem in sorted(self._found, key=lambda found: found[0])]
+        problems = sorted(self._found, key=self._found.__getitem__)
         if self._omitted:
             problems.append(Problem(self._file, f"and {self._omitted} problems more", "mend those above first"))
         raise InputError(problems)
 
     def _keep(self, line: int, problem: Problem) -> None:
         if len(self._found) < PROBLEMS_MAX:
-            self._found.append((line, problem))
+            self._found.setdefault(problem, line)  # what is inherited shows at every heir, and is told once
         else:
             self._omitted += 1
 

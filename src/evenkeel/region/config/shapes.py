@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -88,12 +88,16 @@ class Table(BaseModel):
         alias_generator=kebab,
         allow_inf_nan=False,
         use_attribute_docstrings=True,
-        hide_input_in_errors=True,
     )
+
+    # Where a key that has to be there is at fault: what to read the rest of the table with.
+    stand_ins: ClassVar[dict[str, Any]] = {}
 
 
 class RegionTable(Table):
     """The region itself."""
+
+    stand_ins: ClassVar[dict[str, Any]] = {"name": "unnamed", "azs": ["unknown"]}
 
     name: Label
     """The region's name; it stands in every plan, so that a plan of another region is never taken for ours."""
@@ -172,6 +176,8 @@ class ProbeTable(Table):
     """Seconds in which a newcomer's failures do not count; 30 by default."""
     verify_tls: bool | None = None
     """Whether `https` checks the certificate; true by default."""
+    authorities_file: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Certificates (PEM) of the authorities to trust, relative to this file; the system's by default."""
 
 
 class _Balancing(Table):
@@ -292,6 +298,13 @@ class EndpointTemplateTable(_Pooling):
     """Whose endpoints these are."""
 
 
+class VantageTable(Table):
+    """The vantage points, one an az."""
+
+    report_intake: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX)] | None = None
+    """Where load balancers with a `reported` probe report, one address an az; 127.0.0.1:5321 and on by default."""
+
+
 class PlannerTable(Table):
     """How many Planners there are, how often they look and how fast they may move."""
 
@@ -361,7 +374,7 @@ class DemoTable(Table):
     """Load balancers to play with."""
 
     backends: Annotated[int, Field(ge=0, le=BACKENDS_MAX)] = 0
-    """`evenkeel up` starts HTTP servers for the probes of the first so many load balancers."""
+    """So many processes of `evenkeel up` play the load balancers; with one for each, each can be killed alone."""
 
 
 class RegionFile(Table):
@@ -375,6 +388,7 @@ class RegionFile(Table):
     load_balancer_group: Annotated[list[LoadBalancerGroupTable], Field(max_length=1_000)] = []
     endpoint: Annotated[list[EndpointTable], Field(max_length=ENDPOINTS_MAX)] = []
     endpoint_template: Annotated[list[EndpointTemplateTable], Field(max_length=1_000)] = []
+    vantage: VantageTable = VantageTable()
     planner: PlannerTable = PlannerTable()
     enactor: EnactorTable = EnactorTable()
     plan_store: PlanStoreTable = PlanStoreTable()

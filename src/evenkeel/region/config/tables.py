@@ -54,6 +54,7 @@ class Tables:
     groups: Rows[shapes.LoadBalancerGroupTable]
     endpoints: Rows[shapes.EndpointTable]
     templates: Rows[shapes.EndpointTemplateTable]
+    vantage: Entry[shapes.VantageTable]
     planner: Entry[shapes.PlannerTable]
     enactor: Entry[shapes.EnactorTable]
     plan_store: Entry[shapes.PlanStoreTable]
@@ -82,6 +83,7 @@ def read_tables(document: dict[str, Any], report: Report) -> Tables:
         groups=read.rows("load-balancer-group", shapes.LoadBalancerGroupTable, 1_000),
         endpoints=read.rows("endpoint", shapes.EndpointTable, shapes.ENDPOINTS_MAX),
         templates=read.rows("endpoint-template", shapes.EndpointTemplateTable, 1_000),
+        vantage=read.optional("vantage", shapes.VantageTable),
         planner=read.optional("planner", shapes.PlannerTable),
         enactor=read.optional("enactor", shapes.EnactorTable),
         plan_store=read.optional("plan-store", shapes.PlanStoreTable),
@@ -143,7 +145,8 @@ class _Reading:
         doubtful = frozenset(str(detail["loc"][0]) for detail in details if detail["loc"])
         try:
             sound = {key: value for key, value in raw.items() if key not in doubtful}
-            return Entry(shape.model_validate(sound), place, doubtful)
+            stand_ins = {key: value for key, value in shape.stand_ins.items() if key in doubtful}
+            return Entry(shape.model_validate(sound | stand_ins), place, doubtful)
         except ValidationError:
             return None  # what is needed is at fault
 
@@ -165,7 +168,7 @@ def _told(detail: ErrorDetails, shape: type[BaseModel], place: Place) -> tuple[P
             return place, f"{value} is not known here", did_you_mean(str(detail["input"]), options, "known")
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             ((_, bound),) = context.items()
-            return place, f"{value} is out of range", f"use a number {_BOUNDS[kind]} {shown(bound)}"
+            return place, f"{value} is out of range", f"use a number {_BOUNDS[kind]} {bound:g}"
         case "too_long" | "string_too_long":
             return place, f"{value} is too long", f"use at most {context['max_length']}"
         case "too_short" | "string_too_short":

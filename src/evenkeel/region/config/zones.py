@@ -15,7 +15,7 @@ UNSPECIFIED = frozenset({"0.0.0.0", "::"})
 
 
 def build_zones(rows: Rows[ZoneTable], report: Report) -> dict[str, Zone]:
-    """Every zone by name; an external one without a primary is reported and left out."""
+    """Every zone by name."""
     zones: dict[str, Zone] = {}
     first: dict[str, Entry[ZoneTable]] = {}
     for entry in rows.entries:
@@ -24,9 +24,7 @@ def build_zones(rows: Rows[ZoneTable], report: Report) -> dict[str, Zone]:
             report.add(entry.place, f"the zone {name} stands twice", f"it is there as {first[name].place}; remove one")
             continue
         first[name] = entry
-        zone = _zone(entry, report)
-        if zone:
-            zones[name] = zone
+        zones[name] = _zone(entry, report)
     return zones
 
 
@@ -45,18 +43,16 @@ def reserved_label(name: str) -> str:
     return next((label for label in name.split(".") if label in RESERVED_LABELS), "")
 
 
-def _zone(entry: Entry[ZoneTable], report: Report) -> Zone | None:
+def _zone(entry: Entry[ZoneTable], report: Report) -> Zone:
     table, place = entry.table, entry.place
     label = reserved_label(table.name)
     if label:
         report.add(place.at("name"), f"the label `{label}` is kept for evenkeel's own records", "use another name")
     is_embedded = table.server is ServerKind.EMBEDDED
-    primary = table.primary or (EMBEDDED_PRIMARY if is_embedded else None)
-    if primary is None:
-        if entry.is_sound("primary", "server"):
-            mend = 'add `primary = "192.0.2.53:53"`, the one server that takes updates'
-            report.add(place, f"a zone on {table.server} needs its `primary`", mend)
-        return None
+    primary = table.primary or EMBEDDED_PRIMARY
+    if table.primary is None and not is_embedded and entry.is_sound("primary"):
+        mend = 'add `primary = "192.0.2.53:53"`, the one server that takes updates'
+        report.add(place, f"a zone on {table.server} needs its `primary`", mend)
     servers = (primary, *table.secondaries)
     for index, server in enumerate(table.secondaries):
         if server in servers[: index + 1]:
