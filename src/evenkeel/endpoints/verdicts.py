@@ -111,7 +111,7 @@ def blind_after_s(probe: Probe) -> float:
 
 def expire(state: TargetState, probe: Probe, now_s: float) -> TargetState:
     """`UNKNOWN` once nothing was learnt for `blind_after_s`; both counts begin again from there."""
-    if state.standing is Standing.UNKNOWN or now_s - state.heard_at_s <= blind_after_s(probe):
+    if now_s - state.heard_at_s <= blind_after_s(probe):
         return state
     return forget(state, f"nothing learnt for {now_s - state.heard_at_s:.0f} s")
 
