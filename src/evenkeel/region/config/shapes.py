@@ -154,7 +154,7 @@ class ZoneTable(Table):
 
 
 class ProbeTable(Table):
-    """How a load balancer is probed. What is left out comes from [probe-defaults]."""
+    """How a load balancer is probed: the defaults here, and what differs in its own `probe`, which has the same keys."""
 
     kind: Annotated[ProbeKind, _ByValue] | None = None
     """`tcp`: a connection opens; `http`, `https`: a request is answered 2xx or 3xx; `reported`: it reports itself."""
@@ -348,7 +348,7 @@ class EnactorTable(Table):
 class PlanStoreTable(Table):
     """The plan store."""
 
-    listen: Listener = HostPort("127.0.0.1", 5310)
+    listen: Listener = Field(default="127.0.0.1:5310", validate_default=True)
     """Where Planners and Enactors reach it."""
     generations_kept: Annotated[int, Field(ge=10, le=1_000_000)] = 1_000
     """Generations of history."""
@@ -381,17 +381,17 @@ class RegionFile(Table):
     """A region of evenkeel: endpoints, the load balancers behind them, zones, policies and processes."""
 
     region: RegionTable
-    policy: PolicyTable = PolicyTable()
+    policy: PolicyTable = Field(default_factory=PolicyTable)
     zone: Annotated[list[ZoneTable], Field(min_length=1, max_length=ZONES_MAX)]
-    probe_defaults: ProbeTable = ProbeTable()
+    probe_defaults: ProbeTable = Field(default_factory=ProbeTable)
     load_balancer: Annotated[list[LoadBalancerTable], Field(max_length=LOAD_BALANCERS_MAX)] = []
     load_balancer_group: Annotated[list[LoadBalancerGroupTable], Field(max_length=1_000)] = []
     endpoint: Annotated[list[EndpointTable], Field(max_length=ENDPOINTS_MAX)] = []
     endpoint_template: Annotated[list[EndpointTemplateTable], Field(max_length=1_000)] = []
-    vantage: VantageTable = VantageTable()
-    planner: PlannerTable = PlannerTable()
-    enactor: EnactorTable = EnactorTable()
-    plan_store: PlanStoreTable = PlanStoreTable()
-    audit: AuditTable = AuditTable()
-    metrics: MetricsTable = MetricsTable()
-    demo: DemoTable = DemoTable()
+    vantage: VantageTable = Field(default_factory=VantageTable)
+    planner: PlannerTable = Field(default_factory=PlannerTable)
+    enactor: EnactorTable = Field(default_factory=EnactorTable)
+    plan_store: PlanStoreTable = Field(default_factory=PlanStoreTable)
+    audit: AuditTable = Field(default_factory=AuditTable)
+    metrics: MetricsTable = Field(default_factory=MetricsTable)
+    demo: DemoTable = Field(default_factory=DemoTable)
