@@ -11,7 +11,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, cast
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 REQUESTS_MAX = 8
 REQUEST_DEADLINE_S = 5.0
 STATUS_DEADLINE_S = 2.0
+CLOSE_POLL_S = 0.1
 BEAT_S = 0.5
 STALL_S = 5.0
 
@@ -66,7 +67,9 @@ class StatusServer:
         application = _application(registry, status, heartbeat, loop)
         self._server: WSGIServer = make_server(address.host, address.port, application, server_class, _QuietHandler)
         self.port: int = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, name="status-http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(CLOSE_POLL_S,), name="status-http", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -148,13 +151,20 @@ def _status_body(status: Mapping[str, object], loop: asyncio.AbstractEventLoop) 
         return "200 OK", msgspec.Raw(asyncio.run_coroutine_threadsafe(coroutine, loop).result(STATUS_DEADLINE_S))
     except TimeoutError:
         return "503 Service Unavailable", {"error": f"the event loop did not turn within {STATUS_DEADLINE_S} s"}
-    except RuntimeError as error:  # the loop is closed, or a value could not be read
+    except RuntimeError as error:  # the loop is closed
         coroutine.close()
         return "503 Service Unavailable", {"error": str(error)}
 
 
 def _evaluated(status: Mapping[str, object]) -> dict[str, object]:
-    return {key: value() if callable(value) else value for key, value in status.items()}
+    return {key: _called(value) if callable(value) else value for key, value in status.items()}
+
+
+def _called(value: Callable[[], object]) -> object:
+    try:
+        return value()
+    except Exception as error:
+        return {"error": repr(error)}  # one value that cannot be had must not hide the others
 
 
 def _reply(start_response: StartResponse, outcome: str, body: object) -> list[bytes]:
