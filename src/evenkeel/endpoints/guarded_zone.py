@@ -30,7 +30,7 @@ _WRITES = {Commit.APPLIED: Write.APPLIED, Commit.REFUSED: Write.SUPERSEDED, Comm
 
 
 @dataclass(slots=True)
-class _Ticket:
+class Ticket:
     """What was read of an endpoint, and the write that hangs on it."""
 
     standing: Standing
@@ -60,7 +60,7 @@ class GuardedZone:
         self._nonces = nonces
         self._clock = clock
         self._journal = journal
-        self._tickets: dict[str, _Ticket] = {}
+        self.tickets: dict[str, Ticket] = {}  # open to whoever suspends a workflow and resumes it elsewhere
         self._unresolved: dict[str, str] = {}  # endpoint -> nonce of a write whose reply was lost
 
     # --- reading --------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class GuardedZone:
         except CorruptFence as error:
             self._journal.record(EventKind.FENCE_CORRUPT, endpoint=endpoint, detail=str(error))
             return Look.CORRUPT
-        self._tickets[endpoint] = _Ticket(standing)
+        self.tickets[endpoint] = Ticket(standing)
         self._resolve_unknown(endpoint, fence)
         if fence is not None and fence.pinned:
             return Look.HELD
@@ -98,7 +98,7 @@ class GuardedZone:
         # anything else is a foreign hand's work and is put right.
         if fence.generation > plan.generation or layout.is_shown(self._target(endpoint, plan), standing):
             return Look.CURRENT
-        self._tickets[endpoint].is_drift = True
+        self.tickets[endpoint].is_drift = True
         self._journal.record(
             EventKind.DRIFT, endpoint=endpoint, generation=plan.generation, detail="answer other than its fence says"
         )
@@ -146,14 +146,14 @@ class GuardedZone:
         target = self._target(endpoint, plan)
         if not target.node:
             return Write.APPLIED
-        ticket = self._tickets.get(endpoint)
+        ticket = self.tickets.get(endpoint)
         # Only the node that clients are pointed to already changes what they get.
         if ticket is not None and target.node == ticket.standing.reading.target and self._refuses(target, ticket, plan):
             return Write.UNSAFE
         return await self._commit(layout.build_node(self.zone, target))
 
     async def flip(self, endpoint: str, plan: Plan) -> Write:
-        target, ticket = self._target(endpoint, plan), self._tickets.pop(endpoint)
+        target, ticket = self._target(endpoint, plan), self.tickets.pop(endpoint)
         if self._refuses(target, ticket, plan):
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
@@ -167,7 +167,7 @@ class GuardedZone:
             self.on_published(endpoint, fence.generation)
         return write
 
-    def _refuses(self, target: Target, ticket: _Ticket, plan: Plan) -> bool:
+    def _refuses(self, target: Target, ticket: Ticket, plan: Plan) -> bool:
         reason = why_unsafe(self.policy, ticket.standing, target.answer, restores=ticket.is_drift)
         if reason:
             self._journal.record(EventKind.REFUSED, endpoint=target.endpoint, generation=plan.generation, detail=reason)
@@ -202,13 +202,13 @@ class GuardedZone:
         return not fences or Fence.parse(fences[0]).generation < plan.generation
 
     async def lock(self, endpoint: str) -> Write:
-        ticket = self._tickets[endpoint]
+        ticket = self.tickets[endpoint]
         ticket.lock = f"{self.writer} {self._clock.wall_ms()}"
         locks = ticket.standing.reading.locks
         return await self._commit(layout.take_lock(self.zone, endpoint, locks, ticket.lock))
 
     async def flip_locked(self, endpoint: str, plan: Plan) -> Write:
-        target, ticket = self._target(endpoint, plan), self._tickets.pop(endpoint)
+        target, ticket = self._target(endpoint, plan), self.tickets.pop(endpoint)
         if self._refuses(target, ticket, plan):
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
@@ -230,13 +230,13 @@ class GuardedZone:
     async def is_referenced(self, endpoint: str, node: str) -> bool:
         standing = await self.standing(endpoint)
         only_fence(standing.reading.fences, endpoint)  # nothing goes while the fence is corrupt
-        self._tickets[endpoint] = _Ticket(standing)
+        self.tickets[endpoint] = Ticket(standing)
         return node in (standing.reading.target, standing.reading.rollback)
 
     async def remove(self, endpoint: str, node: str) -> Write:
-        standing = self._tickets.pop(endpoint).standing
+        standing = self.tickets.pop(endpoint).standing
         return await self._commit(layout.remove_node(self.zone, endpoint, node, standing))
 
     async def remove_unfenced(self, endpoint: str, node: str) -> Write:
-        self._tickets.pop(endpoint, None)
+        self.tickets.pop(endpoint, None)
         return await self._commit(layout.remove_node_by_age(self.zone, node))
