@@ -13,9 +13,9 @@ from evenkeel.region.components import components
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command(epilog="Example: evenkeel validate examples/demo/region.toml")(validate)
-    app.command(epilog="Example: evenkeel schema > region.schema.json")(schema)
-    app.command(epilog="Example: evenkeel keys region.toml")(keys)
+    app.command(rich_help_panel="Files", epilog="Example: evenkeel validate examples/demo/region.toml")(validate)
+    app.command(rich_help_panel="Files", epilog="Example: evenkeel schema > region.schema.json")(schema)
+    app.command(rich_help_panel="Files", epilog="Example: evenkeel keys region.toml")(keys)
 
 
 def validate(region: RegionArgument = REGION_DEFAULT, json: Json = False) -> None:

@@ -33,12 +33,13 @@ from evenkeel.region.components import component
 from evenkeel.region.up import Up, prepared, run_component_arguments
 
 EVENT_POLL_S = 0.1
-VIEW_END_S = 1.0
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command(epilog="Example: evenkeel up examples/demo/region.toml")(up)
-    app.command(epilog="Example: evenkeel run enactor-b /etc/evenkeel/region.toml --systemd")(run)
+    app.command(rich_help_panel="Run", epilog="Example: evenkeel up examples/demo/region.toml")(up)
+    app.command(rich_help_panel="Run", epilog="Example: evenkeel run enactor-b /etc/evenkeel/region.toml --systemd")(
+        run
+    )
 
 
 def up(
@@ -106,7 +107,6 @@ async def _run(ready: Up, *, has_view: bool, for_s: float, as_json: bool) -> Non
         await ready.supervisor.run(stopping)
     finally:
         stopping.set()
-        await asyncio.wait({watching}, timeout=VIEW_END_S if has_view else EVENT_POLL_S * 2)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     if not has_view:

@@ -152,6 +152,10 @@ class Operator:
     async def standing(self, endpoint: str) -> Standing:
         return await self._guarded[self.zone_of(endpoint)].standing(endpoint)
 
+    async def frozen(self, zone: str) -> str:
+        """The text of the zone's kill switch, "" where it is not set. Raises `Unreachable`."""
+        return await self._clients[zone].frozen()
+
     async def frozen_zones(self) -> dict[str, str]:
         """Zones whose kill switch is set, with the reason."""
         reasons = {name: await client.frozen() for name, client in self._clients.items()}

@@ -1,0 +1,151 @@
+"""The live view of `evenkeel up`: endpoints, load balancers, components in trouble, events; redrawn as they change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.text import Text
+
+from evenkeel.adapters.journal import JournalReader
+from evenkeel.adapters.lines import now_ms
+from evenkeel.cli.output import event_line
+from evenkeel.cli.rendering import (
+    component_table,
+    endpoint_table,
+    event_text,
+    load_balancer_table,
+    state_counts,
+)
+from evenkeel.cli.times import age_text
+from evenkeel.model.errors import EvenkeelError
+from evenkeel.model.events import Event
+from evenkeel.model.region import Region
+from evenkeel.region.addresses import dig_line
+from evenkeel.region.observing import Observer, observing
+from evenkeel.region.picture import BAD_STATES, EndpointView, Picture
+from evenkeel.region.up import Up
+from evenkeel.region.up_state import ComponentState
+
+REDRAW_S = 0.25
+PICTURE_S = 0.5
+REOPEN_S = 2.0
+EVENTS_KEPT = 200
+EVENTS_SHARE = 0.35  # of the screen's height
+ENDPOINTS_READ_MAX = 2_000  # in a larger region only so many are looked at, to spare this machine
+LOAD_BALANCERS_MAX = 12
+TROUBLED_MAX = 4
+SKIP_DATE = len("2026-11-21 ")  # of an event's line: a view has no room for it
+
+
+@dataclass(slots=True)
+class Screen:
+    """What there is to show now, and how it is laid out."""
+
+    region: Region
+    started_s: float
+    picture: Picture | None = None
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+
+    def draw(self, states: dict[str, ComponentState], height: int) -> RenderableType:
+        """Everything, cut to `height` lines."""
+        picture = self.picture or Picture(self.region.name, now_ms())
+        notes = [Text(f"! {note}", "yellow", no_wrap=True, overflow="ellipsis") for note in picture.notes[:3]]
+        top: list[RenderableType] = [self._head(picture, states), *notes, self._hint()]
+        bottom: list[RenderableType] = []
+        used = len(top)
+        if balancers := picture.load_balancers[:LOAD_BALANCERS_MAX]:
+            bottom += [_rule("load balancers"), load_balancer_table(balancers)]
+            used += len(balancers) + 2
+        if troubled := [(name, state) for name, state in states.items() if state.state != "running"][:TROUBLED_MAX]:
+            bottom += [_rule("not running"), component_table(dict(troubled), now_ms())]
+            used += len(troubled) + 2
+        events_height = max(3, int(height * EVENTS_SHARE))
+        rows = max(1, height - used - events_height - 3)
+        endpoints = worst_first(picture.endpoints)
+        if spare := max(0, rows - len(endpoints)):
+            events_height += spare
+        return Group(
+            *top,
+            _rule(_endpoints_title(endpoints, rows)),
+            endpoint_table(endpoints[:rows]),
+            *bottom,
+            _rule("events"),
+            *(event_text(event, event_line(event)[SKIP_DATE:]) for event in list(self.events)[-events_height:]),
+        )
+
+    def _head(self, picture: Picture, states: dict[str, ComponentState]) -> Text:
+        running = sum(state.state == "running" for state in states.values())
+        facts = [
+            f"region {picture.region}",
+            f"up {age_text(int((time.monotonic() - self.started_s) * 1000))}",
+            f"{running} of {len(states)} components",
+            f"plan {picture.generation} by {picture.planner}" if picture.generation > 0 else "no plan yet",
+            state_counts(picture.endpoints) or "zones not read yet",
+        ]
+        has_alarm = any(view.state in BAD_STATES for view in picture.endpoints)
+        text = Text("evenkeel", "bold red" if has_alarm else "bold green", no_wrap=True, overflow="ellipsis")
+        text.append(" \N{MIDDLE DOT} " + " \N{MIDDLE DOT} ".join(facts), "default not bold")
+        for zone, why in picture.frozen.items():
+            text.append(f" \N{MIDDLE DOT} FROZEN {zone} ({why})", "bold cyan")
+        return text
+
+    def _hint(self) -> Text:
+        return Text(f"try: {dig_line(self.region)}   stop: Ctrl-C", "dim", no_wrap=True, overflow="ellipsis")
+
+
+def worst_first(views: Sequence[EndpointView]) -> list[EndpointView]:
+    """What needs an eye on top; else the file's order, so that rows stay where they are."""
+    return sorted(views, key=lambda view: view.state not in BAD_STATES)
+
+
+async def show(up: Up, reader: JournalReader, stopping: asyncio.Event) -> None:
+    """Draw until `stopping` is set, and a last time when all has ended (the caller cancels)."""
+    screen = Screen(up.region, time.monotonic())
+    console = Console()
+    looking = asyncio.create_task(_look(screen, up, stopping))
+    try:
+        with Live(console=console, screen=True, auto_refresh=False, transient=True) as live:
+            while True:
+                screen.events.extend(reader.poll())
+                live.update(screen.draw(up.supervisor.states(), console.height), refresh=True)
+                await asyncio.sleep(REDRAW_S)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _look(screen: Screen, up: Up, stopping: asyncio.Event) -> None:
+    """Take pictures; a view must never end the region that it shows, so what goes wrong is a note."""
+    names = list(up.region.endpoints)[:ENDPOINTS_READ_MAX]
+    while not stopping.is_set():
+        try:
+            async with observing(up.region) as observer:
+                await _take_pictures(screen, up, observer, names, stopping)
+        except EvenkeelError as error:
+            screen.picture = Picture(up.region.name, now_ms(), notes=(str(error),))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), REOPEN_S)
+
+
+async def _take_pictures(screen: Screen, up: Up, observer: Observer, names: list[str], stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        observer.ages.note(screen.events)
+        screen.picture = await observer.picture(up.supervisor.states(), names)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), PICTURE_S)
+
+
+def _endpoints_title(endpoints: Sequence[EndpointView], rows: int) -> str:
+    return "endpoints" if len(endpoints) <= rows else f"endpoints ({rows} of {len(endpoints)})"
+
+
+def _rule(title: str) -> Rule:
+    return Rule(Text(title), style="dim", align="left")
