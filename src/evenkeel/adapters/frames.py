@@ -74,6 +74,10 @@ class Link:
         except (OSError, TimeoutError):
             self._writer.transport.abort()
 
+    def abort(self) -> None:
+        """Drop the connection at once, with whatever is not sent yet."""
+        self._writer.transport.abort()
+
 
 async def connect(address: HostPort, token: str, deadline_s: float = 3.0) -> Link:
     """A link to `address`, its token presented. Raises `Unreachable`."""

@@ -58,6 +58,14 @@ class Unreachable(EvenkeelError):
     exit_code = 3
 
 
+class StoreUnwritable(EvenkeelError):
+    """A store could not write (disk full, say); nothing has changed, and what was acknowledged is still there."""
+
+
+class StoreCorrupt(EvenkeelError):
+    """A store's file is not what was written; the message says how to go on."""
+
+
 class CorruptFence(EvenkeelError):
     """An endpoint's fence is not exactly one well-formed TXT record; automation stops and says so."""
 
