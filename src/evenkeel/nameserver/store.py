@@ -144,6 +144,10 @@ class Staged(OctetRules):
         self.nodes: dict[bytes, Node[bytes]] = {}
         self._aliases: dict[bytes, set[bytes]] = {}
 
+    @property
+    def serial(self) -> int:
+        return soa_numbers(self.node(self.apex)["SOA"].rdatas[0])[0]
+
     def take(self, nodes: Mapping[bytes, Node[bytes]]) -> None:
         """Lay `nodes` over what is there."""
         self.nodes.update(nodes)
