@@ -15,7 +15,7 @@ from evenkeel.endpoints.guard import why_unsafe
 from evenkeel.endpoints.layout import Standing, Target
 from evenkeel.model.errors import CorruptFence, Refusal
 from evenkeel.model.events import EventKind
-from evenkeel.model.fence import Fence, only_fence
+from evenkeel.model.fence import Fence, greatest_generation, only_fence
 from evenkeel.model.plan import Plan
 from evenkeel.model.policy import CleanUpBy, DnsPolicy, MissingPlan, StalenessCheck
 from evenkeel.model.transactions import Commit, Transaction
@@ -73,6 +73,10 @@ class GuardedZone:
 
     async def frozen(self) -> str:
         return await self._server.frozen()
+
+    async def fenced_generation(self, endpoint: str) -> int:
+        """The greatest generation that the endpoint's fences show; 0 where there is none that can be read."""
+        return greatest_generation((await self._server.read(endpoint)).fences)
 
     async def look(self, endpoint: str, plan: Plan) -> Look:
         planned = plan.endpoints.get(endpoint)

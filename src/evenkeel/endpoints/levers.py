@@ -12,7 +12,7 @@ from evenkeel.endpoints import layout
 from evenkeel.endpoints.guarded_zone import GuardedZone
 from evenkeel.endpoints.layout import Standing, Target
 from evenkeel.model.errors import CorruptFence, Refusal, Unfinished
-from evenkeel.model.fence import Fence, only_fence
+from evenkeel.model.fence import Fence, greatest_generation, only_fence
 from evenkeel.model.plan import Answer, Layout
 from evenkeel.ports.zone import NodeReading, Write, ZoneServer
 
@@ -109,13 +109,7 @@ def _is_sound(endpoint: str, standing: Standing) -> bool:
 
 
 def _greatest_generation(standing: Standing) -> int:
-    generations = [layout.node_generation(standing.reading.target), 0]
-    for text in standing.reading.fences:
-        try:
-            generations.append(Fence.parse(text).generation)
-        except CorruptFence:
-            continue
-    return max(generations)
+    return max(layout.node_generation(standing.reading.target), greatest_generation(standing.reading.fences), 0)
 
 
 async def _rollback_target(endpoint: str, standing: Standing, server: ZoneServer) -> Target | None:

@@ -48,3 +48,9 @@ def only_fence(texts: Sequence[str], endpoint: str) -> Fence | None:
             f"see which answer is right, then `evenkeel repair {endpoint}`"
         )
     return Fence.parse(texts[0])
+
+
+def greatest_generation(texts: Sequence[str]) -> int:
+    """The greatest generation among fences, broken ones passed over; 0 where none can be read."""
+    matches = (_FORM.match(text) for text in texts)
+    return max((int(match[1]) for match in matches if match), default=0)

@@ -128,6 +128,12 @@ class ZoneEnacting:
             self._journal.record(kind, detail=f"zone {self.zone.zone} {detail}".strip())
         self.is_reachable = is_reachable
 
+    async def newest_fence(self) -> int:
+        """The greatest generation that a fence of the plan's endpoints shows. Raises `Unreachable`."""
+        plan = await self._plans.newest()
+        generations = [await self.zone.fenced_generation(name) for name in self._names(plan)] if plan else []
+        return max(generations, default=0)
+
     # --- safe: every endpoint on its own, many at a time ------------------------------------------------
 
     async def _drain(self) -> None:
