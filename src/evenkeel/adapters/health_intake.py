@@ -25,9 +25,10 @@ from evenkeel.adapters.health_messages import (
     opinion_of,
 )
 from evenkeel.endpoints.quorum import Quorum, Turned
-from evenkeel.model.health import Health, Standing
+from evenkeel.model.health import Health, Opinion, Standing
 from evenkeel.model.region import HostPort, LoadBalancer, Region
 
+PINGS_A_STALENESS = 5  # one lost or late answer takes no vote
 PINGS_KEPT = 64
 FRESHNESS_TICK_S = 0.25
 
@@ -37,6 +38,7 @@ class _Ear:
     """What is known of one vantage point."""
 
     link: Link | None = None
+    sent: int = 0  # pings on this link
     pings: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=PINGS_KEPT))
     fresh_at_s: float = float("-inf")
     doubt: str = ""
@@ -120,6 +122,10 @@ class HealthIntake:
         """Each vantage point's vote on one load balancer, as it counts now."""
         return self._quorum.votes(load_balancer)
 
+    def opinions(self, load_balancer: str) -> dict[str, Opinion]:
+        """What each vantage point said last of one load balancer, whether it has a vote or not."""
+        return self._quorum.opinions(load_balancer)
+
     def vantages(self) -> dict[str, dict[str, object]]:
         """For `/status`: of each vantage point whether it is heard, linked, how old its word is, its doubt."""
         now_s = self._now()
@@ -140,14 +146,15 @@ class HealthIntake:
             return
         before, ear.link = ear.link, link
         ear.pings.clear()
+        ear.sent = 0
         if before is not None:
             await before.close()
         pinging = asyncio.create_task(self._ping(ear, link))
         try:
             while True:
                 opinions = await link.receive(Opinions, self._stale_s, OPINIONS_OCTETS_MAX)
-                if ear.link is not link:
-                    return
+                if ear.link is not link or opinions.echo > ear.sent:
+                    return  # replaced by a newer link, or it answers what was never asked
                 self._take(hello.vantage, ear, opinions)
         finally:
             pinging.cancel()
@@ -179,16 +186,15 @@ class HealthIntake:
             self._turned.set()
 
     async def _ping(self, ear: _Ear, link: Link) -> None:
-        number = 0
         with contextlib.suppress(LinkClosed):
             while True:
-                number += 1
-                ear.pings.append((number, self._now()))
-                await link.send(Ping(number))
-                await asyncio.sleep(PING_S)
+                ear.sent += 1
+                ear.pings.append((ear.sent, self._now()))
+                await link.send(Ping(ear.sent))
+                await asyncio.sleep(min(PING_S, self._stale_s / PINGS_A_STALENESS))
 
     async def _watch_freshness(self) -> None:
         while True:
-            await asyncio.sleep(FRESHNESS_TICK_S)
+            await asyncio.sleep(min(FRESHNESS_TICK_S, self._stale_s / PINGS_A_STALENESS))
             for vantage, ear in self._ears.items():
                 self._weigh(vantage, ear)

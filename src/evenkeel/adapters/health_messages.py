@@ -4,8 +4,8 @@
     Hello(vantage)            ->
                               <-        Ping(1)
     Opinions(whole, echo=1)   ->
-    Opinions(changes, echo)   ->        at once when a standing changed, else every `BEAT_S`
-                              <-        Ping(n), every `PING_S`
+                              <-        Ping(n), every `PING_S`, or oftener where less staleness is borne
+    Opinions(changes, echo=n) ->        in answer to each ping, and at once when a standing changed
 
 `echo` is the newest ping that was read: it tells the Planner, by its own clock alone, how old an opinion can be
 at most. Opinions that lay in a buffer while either side was stopped are not taken for new ones.
@@ -18,7 +18,6 @@ import msgspec
 from evenkeel.model.health import Opinion, Standing
 
 PING_S = 1.0
-BEAT_S = 1.0
 HELLO_DEADLINE_S = 5.0
 HELLO_OCTETS_MAX = 1024
 OPINIONS_OCTETS_MAX = 64 * 1024 * 1024
@@ -47,7 +46,7 @@ class Said(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Opinions(msgspec.Struct, frozen=True):
-    """Opinions, and the vantage point's doubt of itself ("" where it has none). Nothing said is a beat."""
+    """Opinions, and the vantage point's doubt of itself ("" where it has none). Often nothing is said."""
 
     echo: int
     doubt: str

@@ -1,4 +1,4 @@
-"""A vantage point's voice: tells every Planner what it thinks, changes of standing at once, the rest with each beat.
+"""A vantage point's voice: tells every Planner what it thinks, changes of standing at once, the rest with each ping.
 
 Planners are independent: one that is gone, stopped or slow holds up no other. What a link still owes is a set of
 names, so it is bounded by the number of load balancers however long a Planner stays away.
@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from evenkeel.adapters.frames import Link, LinkClosed, connect
-from evenkeel.adapters.health_messages import BEAT_S, HELLO_DEADLINE_S, Hello, Opinions, Ping, said
+from evenkeel.adapters.health_messages import HELLO_DEADLINE_S, Hello, Opinions, Ping, said
 from evenkeel.endpoints.vantage_view import VantageView
 from evenkeel.model.errors import Unreachable
 from evenkeel.model.health import Opinion
@@ -21,6 +21,7 @@ from evenkeel.model.region import HostPort
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
 PING_DEADLINE_S = 15.0
+LISTENING_CHECK_S = 1.0
 COALESCE_S = 0.002  # changes this close together travel in one frame
 
 
@@ -58,7 +59,7 @@ class HealthPush:
             feed.owe(names, is_urgent=True)
 
     def touched(self, opinions: Iterable[Opinion]) -> None:
-        """What else changed: told with the next beat."""
+        """What else changed: told with the next answer to a ping."""
         names = [opinion.load_balancer for opinion in opinions]
         for feed in self._feeds:
             feed.owe(names, is_urgent=False)
@@ -127,11 +128,12 @@ class _Feed:
     async def _listen(self, link: Link) -> None:
         while True:
             self._echo = (await link.receive(Ping, PING_DEADLINE_S)).number
+            self._urgent.set()  # an answer at once keeps what the Planner knows young
 
     async def _tell(self, link: Link, listening: asyncio.Task[None]) -> None:
         while not listening.done():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_S):
+                async with asyncio.timeout(LISTENING_CHECK_S):
                     await self._urgent.wait()
                 await asyncio.sleep(COALESCE_S)
             self._before_telling()

@@ -71,6 +71,10 @@ class Quorum:
         """What each vantage point's vote is now."""
         return {vantage: self._vote(vantage, name) for vantage in self._opinions}
 
+    def opinions(self, name: str) -> dict[str, Opinion]:
+        """What each vantage point said last of `name`, heard or not."""
+        return {vantage: said[name] for vantage, said in self._opinions.items() if name in said}
+
     def _vote(self, vantage: str, name: str) -> Standing:
         opinion = self._opinions[vantage].get(name)
         return opinion.standing if opinion is not None and vantage in self._heard else Standing.UNKNOWN

@@ -22,6 +22,7 @@ from evenkeel.model.health import Probe
 from evenkeel.model.region import HostPort
 
 REPORT_OCTETS_MAX = 4096
+LINKS_MAX = 8192
 IDLE_MAX_S = 300.0  # a reporter silent for so long is cut off
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 5.0
@@ -81,6 +82,7 @@ class ReportIntake:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
         self._server: asyncio.Server | None = None
+        self._links: set[Link] = set()
         self.refused = 0  # reports of load balancers that do not report themselves
 
     async def start(self, address: HostPort, token: str) -> HostPort:
@@ -90,16 +92,23 @@ class ReportIntake:
         return HostPort(host, port)
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop listening, close every link."""
         if self._server is not None:
             self._server.close()
+        await asyncio.gather(*(link.close() for link in self._links))
 
     async def _take(self, link: Link) -> None:
+        if len(self._links) >= LINKS_MAX:
+            return
         now_s = asyncio.get_running_loop().time
-        while True:
-            report = await link.receive(LoadReport, IDLE_MAX_S, REPORT_OCTETS_MAX)
-            if not self._mailbox.put(report, now_s()):
-                self.refused += 1
+        self._links.add(link)
+        try:
+            while True:
+                report = await link.receive(LoadReport, IDLE_MAX_S, REPORT_OCTETS_MAX)
+                if not self._mailbox.put(report, now_s()):
+                    self.refused += 1
+        finally:
+            self._links.discard(link)
 
 
 async def report(address: HostPort, token: str, value: LoadReport, deadline_s: float = 3.0) -> None:
