@@ -31,6 +31,7 @@ from evenkeel.endpoints.weights import capacity_parts, drifted, lean_away, whole
 from evenkeel.model.health import Health
 from evenkeel.model.plan import EndpointPlan, Lane, Plan, PlanDelta
 from evenkeel.model.region import Region
+from evenkeel.ports.plan_store import Head
 
 _URGENT = Why.FAILED | Why.DRAINED | Why.STAND_IN
 
@@ -92,7 +93,7 @@ class PlanningTable:
         self._region = region
         self._settings = region.planner
         self._warm_at_s = started_s + region.planner.warm_up_s
-        self._floor = 0
+        self._head: Head | None = None
         self._observed = Observed(self.pools)
         self._published = Published(self.pools)
         self._dirty: Flags = np.ones(len(self.pools.endpoints), dtype=np.bool_)
@@ -126,9 +127,10 @@ class PlanningTable:
         self._velocity.spend(np.array(lost, dtype=np.int32), now_s)
         self.generation = plan.generation
 
-    def raise_floor(self, generation: int) -> None:
-        """Somebody knows a plan of that generation: the next one has to be above it, and say everything anew."""
-        self._floor = max(self._floor, generation)
+    def stand_on(self, head: Head) -> None:
+        """Where the store stands. One that lost plans gets everything anew, above all that anybody knows: an Enactor
+        takes an endpoint only from a generation that is above the endpoint's fence."""
+        self._head = head
 
     def observe(self, verdicts: Mapping[str, Health], now_s: float) -> bool:
         """Take the quorum's verdicts; whether any standing changed. A load balancer without one is unknown."""
@@ -141,18 +143,19 @@ class PlanningTable:
 
     def propose(self, now_s: float, *, routine: bool) -> Proposal:
         """The next plan as things stand; with `routine`, also what is not urgent."""
-        restore = self._floor > self.generation
+        head = self._head or Head(self.generation, 0)
+        restore = max(head.floor, self.generation) > head.generation
         step = self._step(self._to_look_at(now_s, everything=routine or restore), now_s, routine)
         weight, chosen = self._weigh(step, routine)
         foreign = self._let_go(chosen) if routine else {}
         if restore:
             answering = np.flatnonzero(np.add.reduceat(weight, self.pools.start[:-1])).tolist()
             chosen = {number: Why.RESTORED | chosen.get(number, Why.RESTORED) for number in answering}
-        generation = max(self.generation, self._floor) + 1
+        generation = max(self.generation, head.floor) + 1
         return Proposal(
             region=self._region.name,
             generation=generation,
-            previous=self.generation,
+            previous=min(self.generation, head.generation),  # an older one than the head is refused there
             changes=self._changes(chosen, weight, foreign, generation),
             removed=tuple(sorted(self._published.surplus)) if routine else (),
             withheld=self._withheld(step) if len(step.view.numbers) else self.withheld,

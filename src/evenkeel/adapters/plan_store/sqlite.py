@@ -38,7 +38,6 @@ CREATE TABLE answers (
     endpoint TEXT NOT NULL, changed_in INTEGER NOT NULL, content BLOB, PRIMARY KEY (endpoint, changed_in)
 ) WITHOUT ROWID;
 CREATE INDEX answers_by_generation ON answers (changed_in);
-CREATE TABLE proposals (planner TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
 """
 _PLAN_AT = """
 SELECT content, max(changed_in) FROM answers WHERE changed_in <= ? GROUP BY endpoint HAVING content IS NOT NULL
@@ -66,7 +65,8 @@ class SqlitePlanStore:
     ) -> None:
         """Open or create. Raises `StoreCorrupt`, `StoreUnwritable`, or `InputError` where the file is another's."""
         self._path, self._region, self._kept, self._wall_ms = path, region, max(1, generations_kept), wall_ms
-        self._floor = 0
+        self._floor = 0  # told anew by whoever knows, and so are proposals; an approval is for keeps
+        self._proposed: dict[str, Proposed] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plan-store")
         with self._said_plainly():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class SqlitePlanStore:
         return await self._run(lambda: self._propose(proposed))
 
     async def proposals(self) -> tuple[Proposed, ...]:
-        return await self._run(self._proposals)
+        return tuple(self._proposed[planner] for planner in sorted(self._proposed))
 
     async def approve(self, checksum: str) -> None:
         await self._run(lambda: self._approve(checksum))
@@ -203,17 +203,11 @@ class SqlitePlanStore:
         )
 
     def _propose(self, proposed: Proposed) -> bool:
-        content = msgspec.msgpack.encode(proposed)
-        with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO proposals VALUES (?, ?)", (proposed.planner, content))
+        self._proposed[proposed.planner] = proposed
         return self._meta("approved") == proposed.checksum
 
-    def _proposals(self) -> tuple[Proposed, ...]:
-        rows = self._db.execute("SELECT content FROM proposals ORDER BY planner")
-        return tuple(msgspec.msgpack.decode(content, type=Proposed) for (content,) in rows)
-
     def _approve(self, checksum: str) -> None:
-        if checksum not in {proposed.checksum for proposed in self._proposals()}:
+        if checksum not in {proposed.checksum for proposed in self._proposed.values()}:
             raise not_proposed(checksum)
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('approved', ?)", (checksum,))
