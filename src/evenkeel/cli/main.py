@@ -52,10 +52,6 @@ def main() -> None:
         if isinstance(error, InternalError):
             traceback.print_exc()
         sys.exit(report_error(error, as_json=wants_json()))
-    except BrokenPipeError:
-        # The reader (`head`, a closed pager) has what it wanted; nothing is left to say, nor anybody to say it to.
-        sys.stderr.close()
-        sys.exit(0)
     except Exception as error:
         traceback.print_exc()  # no mistake of the user's: what went wrong has to be seen to be reported
         sys.exit(report_error(error, as_json=wants_json()))

@@ -47,8 +47,7 @@ def load_region(path: Path) -> Region:
 
 def print_json(value: object) -> None:
     """One JSON document on a line of its own."""
-    sys.stdout.write(msgspec.json.encode(value, enc_hook=str, order="deterministic").decode() + "\n")
-    sys.stdout.flush()
+    _write(msgspec.json.encode(value, enc_hook=str, order="deterministic").decode() + "\n")
 
 
 def plain(text: str) -> str:
@@ -58,8 +57,17 @@ def plain(text: str) -> str:
 
 def say(text: str = "") -> None:
     """Lines of text on standard output, control characters within a line made visible."""
-    sys.stdout.write("\n".join(plain(line) for line in text.split("\n")) + "\n")
-    sys.stdout.flush()
+    _write("\n".join(plain(line) for line in text.split("\n")) + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`head`, a closed pager) has what it wanted: nothing is wrong, and nothing more is said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
 
 
 def event_line(event: Event) -> str:

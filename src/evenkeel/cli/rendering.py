@@ -11,6 +11,7 @@ from rich.text import Text
 from evenkeel.cli.output import plain
 from evenkeel.cli.times import age_text
 from evenkeel.model.events import Event, EventKind
+from evenkeel.model.health import Standing as HealthStanding
 from evenkeel.region.picture import UNKNOWN, EndpointState, EndpointView, LoadBalancerView
 from evenkeel.region.up_state import ComponentState
 
@@ -31,7 +32,6 @@ ADDRESSES_SHOWN = 8
 def endpoint_table(views: Sequence[EndpointView]) -> Table:
     """One row an endpoint."""
     table = _table("endpoint", "state", "answer", "gen", "age", "by", "healthy")
-    table.columns[2].ratio = 1
     for number in (3, 4):
         table.columns[number].justify = "right"
     for view in views:
@@ -60,6 +60,35 @@ def load_balancer_table(views: Sequence[LoadBalancerView]) -> Table:
             cell(f"{view.load:g}" if view.load >= 0 else "-"),
         )
     return table
+
+
+def load_balancer_lines(views: Sequence[LoadBalancerView], width: int, lines_max: int) -> list[Text]:
+    """Load balancers side by side, as many a line as fit."""
+    chips = [
+        Text.assemble(
+            ("\N{BLACK CIRCLE} ", STANDING_STYLES.get(view.standing, "yellow")),
+            plain(view.name),
+            (f" {view.az}", "dim"),
+            "" if view.standing == HealthStanding.HEALTHY else f" {view.standing}",
+            (f" {view.load:g}/{view.capacity:g}" if view.load >= 0 else f" {view.capacity:g}", "dim"),
+        )
+        for view in views
+    ]
+    if not chips:
+        return []
+    column = max(chip.cell_len for chip in chips) + 3
+    per_line = max(1, width // column)
+    lines = []
+    for start in range(0, len(chips), per_line):
+        line = Text(no_wrap=True, overflow="ellipsis")
+        for chip in chips[start : start + per_line]:
+            chip.pad_right(column - chip.cell_len)
+            line.append_text(chip)
+        lines.append(line)
+    if len(lines) > lines_max:
+        hidden = len(chips) - (lines_max - 1) * per_line
+        lines[lines_max - 1 :] = [Text(f"and {hidden} more", "dim")]
+    return lines
 
 
 def component_table(states: dict[str, ComponentState], now_ms: int) -> Table:
@@ -105,7 +134,7 @@ def cell(text: str, style: str = "") -> Text:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for header in headers:
         table.add_column(header, no_wrap=True, overflow="ellipsis")
     return table

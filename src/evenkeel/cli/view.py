@@ -21,16 +21,17 @@ from evenkeel.cli.rendering import (
     component_table,
     endpoint_table,
     event_text,
-    load_balancer_table,
+    load_balancer_lines,
     state_counts,
 )
 from evenkeel.cli.times import age_text
 from evenkeel.model.errors import EvenkeelError
 from evenkeel.model.events import Event
+from evenkeel.model.health import Standing as HealthStanding
 from evenkeel.model.region import Region
 from evenkeel.region.addresses import dig_line
 from evenkeel.region.observing import Observer, observing
-from evenkeel.region.picture import BAD_STATES, EndpointView, Picture
+from evenkeel.region.picture import BAD_STATES, EndpointView, LoadBalancerView, Picture
 from evenkeel.region.up import Up
 from evenkeel.region.up_state import ComponentState
 
@@ -40,7 +41,7 @@ REOPEN_S = 2.0
 EVENTS_KEPT = 200
 EVENTS_SHARE = 0.35  # of the screen's height
 ENDPOINTS_READ_MAX = 2_000  # in a larger region only so many are looked at, to spare this machine
-LOAD_BALANCERS_MAX = 12
+LOAD_BALANCER_LINES_MAX = 4
 TROUBLED_MAX = 4
 SKIP_DATE = len("2026-11-21 ")  # of an event's line: a view has no room for it
 
@@ -54,16 +55,18 @@ class Screen:
     picture: Picture | None = None
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
-    def draw(self, states: dict[str, ComponentState], height: int) -> RenderableType:
-        """Everything, cut to `height` lines."""
+    def draw(self, states: dict[str, ComponentState], width: int, height: int) -> RenderableType:
+        """Everything, cut to `width` columns and `height` lines."""
         picture = self.picture or Picture(self.region.name, now_ms())
         notes = [Text(f"! {note}", "yellow", no_wrap=True, overflow="ellipsis") for note in picture.notes[:3]]
         top: list[RenderableType] = [self._head(picture, states), *notes, self._hint()]
         bottom: list[RenderableType] = []
         used = len(top)
-        if balancers := picture.load_balancers[:LOAD_BALANCERS_MAX]:
-            bottom += [_rule("load balancers"), load_balancer_table(balancers)]
-            used += len(balancers) + 2
+        if balancers := load_balancer_lines(
+            worst_standing_first(picture.load_balancers), width, LOAD_BALANCER_LINES_MAX
+        ):
+            bottom += [_rule("load balancers (load/capacity)"), *balancers]
+            used += len(balancers) + 1
         if troubled := [(name, state) for name, state in states.items() if state.state != "running"][:TROUBLED_MAX]:
             bottom += [_rule("not running"), component_table(dict(troubled), now_ms())]
             used += len(troubled) + 2
@@ -106,6 +109,10 @@ def worst_first(views: Sequence[EndpointView]) -> list[EndpointView]:
     return sorted(views, key=lambda view: view.state not in BAD_STATES)
 
 
+def worst_standing_first(views: Sequence[LoadBalancerView]) -> list[LoadBalancerView]:
+    return sorted(views, key=lambda view: view.standing == HealthStanding.HEALTHY)
+
+
 async def show(up: Up, reader: JournalReader, stopping: asyncio.Event) -> None:
     """Draw until `stopping` is set, and a last time when all has ended (the caller cancels)."""
     screen = Screen(up.region, time.monotonic())
@@ -115,7 +122,7 @@ async def show(up: Up, reader: JournalReader, stopping: asyncio.Event) -> None:
         with Live(console=console, screen=True, auto_refresh=False, transient=True) as live:
             while True:
                 screen.events.extend(reader.poll())
-                live.update(screen.draw(up.supervisor.states(), console.height), refresh=True)
+                live.update(screen.draw(up.supervisor.states(), console.width, console.height), refresh=True)
                 await asyncio.sleep(REDRAW_S)
     finally:
         looking.cancel()

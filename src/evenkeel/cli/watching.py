@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from evenkeel.adapters.journal import JournalReader, journal_folder
 from evenkeel.adapters.lines import now_ms
@@ -86,7 +87,6 @@ async def _picture(region: Region, names: list[str] | None) -> Picture:
 
 
 def _print_picture(picture: Picture) -> None:
-    console = Console(highlight=False, width=None if is_terminal() else WIDTH_UNBOUND)
     plan = f"plan {picture.generation} by {picture.planner}" if picture.generation > 0 else "no plan known"
     say(f"region {picture.region}: {plan}; {state_counts(picture.endpoints) or 'no endpoints'}")
     for zone, why in picture.frozen.items():
@@ -100,7 +100,17 @@ def _print_picture(picture: Picture) -> None:
     ):
         if table.row_count:
             say()
-            console.print(table)
+            _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    if is_terminal():
+        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False, width=WIDTH_UNBOUND, no_color=True)
+    with console.capture() as captured:
+        console.print(table)
+    say("\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")))
 
 
 def events(
