@@ -30,6 +30,11 @@ from evenkeel.wire.update import BadTransaction, TooBig, encode_update
 
 # Codes by which a server may mean one transaction of a message only, so the others deserve a message without it.
 _DIVIDED = frozenset({Rcode.FORMERR, Rcode.REFUSED, Rcode.NOTZONE})
+# SERVFAIL may mean one transaction too (BIND: more records in a set than it allows), or an innocent bystander: Knot
+# answers so to updates that waited beside one that it could not process, another client's included. So it is divided
+# and tried again, unless nothing else comes any more: then it is the server.
+_SERVFAIL_TRIES = 3
+_SERVFAILS_IN_A_ROW_MAX = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +47,7 @@ class _Pending:
     own: frozenset[str]
     shared: frozenset[str]
     deadline: float
+    servfails: int = 0
 
 
 @dataclass(slots=True)
@@ -77,6 +83,7 @@ class Committer:
         self._sorting: list[list[_Pending]] = []  # refused groups that wait for the view
         self._sweep: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._servfails_in_a_row = 0
         self._closed = False
 
     async def commit(self, transaction: Transaction) -> Commit:
@@ -242,6 +249,7 @@ class Committer:
 
     def _judge(self, group: list[_Pending], reply: Reply) -> None:
         what = f"update of {self._view.zone} at {self._line.server}"
+        self._servfails_in_a_row = self._servfails_in_a_row + 1 if reply.rcode == Rcode.SERVFAIL else 0
         if reply.tsig_error:
             self._finish(group, KeyRejected(reply.tsig_error, self._line.key.name, what))
         elif reply.rcode == Rcode.NOERROR:
@@ -256,6 +264,8 @@ class Committer:
                 self._spawn(self._sort_out(group))
         elif reply.rcode in _DIVIDED:
             self._divide(group, ServerRefused(reply.rcode, what))
+        elif reply.rcode == Rcode.SERVFAIL and self._is_worth_another_try(group):
+            self._halve(group)
         else:
             self._doubt(group)
             self._finish(group, ServerRefused(reply.rcode, what))
@@ -297,8 +307,13 @@ class Committer:
     def _halve(self, group: list[_Pending]) -> None:
         self.counts.halved += 1
         middle = len(group) // 2
-        self._groups.append(group[:middle])
-        self._groups.append(group[middle:])
+        self._groups += [half for half in (group[:middle], group[middle:]) if half]
+
+    def _is_worth_another_try(self, group: list[_Pending]) -> bool:
+        for one in group:
+            one.servfails += 1
+        alone_too_often = len(group) == 1 and group[0].servfails >= _SERVFAIL_TRIES
+        return self._servfails_in_a_row <= _SERVFAILS_IN_A_ROW_MAX and not alone_too_often
 
     def _doubted(self, group: list[_Pending], verdict: Commit) -> None:
         self._doubt(group)

@@ -10,7 +10,7 @@ import asyncio
 import struct
 from collections.abc import Iterable
 
-from evenkeel.adapters.dns.failures import KeyRejected, ServerRefused
+from evenkeel.adapters.dns.failures import KeyRejected, NotSent, ServerRefused
 from evenkeel.adapters.dns.line import Line
 from evenkeel.adapters.dns.settings import ClientSettings
 from evenkeel.adapters.dns.transfers import transfer
@@ -38,6 +38,7 @@ class Follower:
         self._doubts: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._confirmed_at = float("-inf")
+        self._closed = False
 
     # --- for readers ----------------------------------------------------------------------------------
 
@@ -54,6 +55,8 @@ class Follower:
 
     async def refresh(self) -> None:
         """Return once a round begun after this call is done. Raises that round's `Unreachable`."""
+        if self._closed:
+            raise NotSent(f"{self._line.server}: the client is closed")
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._wanted = self._round + 1
         self._waiters.append((self._wanted, waiter))
@@ -90,7 +93,8 @@ class Follower:
                     self._ended(self._round, None)
                 await self._pause(failures)
         finally:
-            self._ended(self._round + 1, Unreachable(f"{self._line.server}: the client is closed"))
+            self._closed = True
+            self._ended(self._round + 1, NotSent(f"{self._line.server}: the client is closed"))
 
     async def _one_round(self) -> None:
         view = self._view
@@ -101,6 +105,7 @@ class Follower:
                 return
         await transfer(self._line, view, self._settings)
         self.transfers += 1
+        await self._line.connection()  # so that the next commit finds it open
 
     async def _serial(self) -> int:
         """The zone's serial, as the primary says (RFC 1035 section 3.3.13)."""

@@ -21,7 +21,7 @@ class ClientSettings:
     exchange_deadline_s: float = 5.0  # from sending to the reply
     poll_s: float = 1.0  # how often the zone's serial is asked for
     transfer_deadline_s: float = 120.0
-    transfer_silence_s: float = 10.0  # between two messages of a transfer
+    transfer_silence_s: float = 5.0  # between two messages of a transfer
     stale_after_s: float = 10.0  # a view not confirmed for longer is not read from
     retry_s_max: float = 2.0  # between two attempts at a server that is away
 
