@@ -10,22 +10,23 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from evenkeel.adapters.plan_store.client import PlanFollower
-
 from benchmarks.chaos.faults import Faults
-from benchmarks.chaos.subject import ZONE, Subject, running
-from benchmarks.chaos.watch import Seen, ask, inspect
 from evenkeel.adapters.dns.resolve import ServerResolver
+from evenkeel.adapters.plan_store.client import PlanFollower
 from evenkeel.adapters.secrets import read_secret
 from evenkeel.endpoints.audit import audit_endpoint
 from evenkeel.model.plan import Plan
 from evenkeel.model.region import ServerKind
+from evenkeel.testing.regions import ZONE, LiveRegion, running
+from evenkeel.testing.watch import Seen, ask, inspect
 
 PUBLISH_DEADLINE_S = 60.0
 CONVERGE_DEADLINE_S = 90.0
 
 
-async def converged(subject: Subject, plans: PlanFollower, seen: Seen, deadline_s: float) -> tuple[bool, Plan | None]:
+async def converged(
+    subject: LiveRegion, plans: PlanFollower, seen: Seen, deadline_s: float
+) -> tuple[bool, Plan | None]:
     """Whether, with all faults over, every endpoint comes to show the newest plan at the primary."""
     give_up_at = time.monotonic() + deadline_s
     wrong: list[str] = ["not asked"]
@@ -81,7 +82,7 @@ async def run_part(kind: ServerKind, minutes: float, seed: int) -> tuple[Seen, i
         return seen, made, is_published and is_converged
 
 
-async def read_secret_when_there(subject: Subject) -> str:
+async def read_secret_when_there(subject: LiveRegion) -> str:
     """The plan store's token, once the first start has made it."""
     for _ in range(200):
         try:

@@ -9,9 +9,9 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 
-from benchmarks.chaos.subject import ZONE, Subject
-from benchmarks.chaos.watch import Seen
 from evenkeel.model.errors import EvenkeelError
+from evenkeel.testing.regions import ZONE, LiveRegion
+from evenkeel.testing.watch import Seen
 
 PAUSE_S = (0.5, 12.0)
 SERVER_PAUSE_S = (0.2, 4.0)
@@ -22,7 +22,7 @@ FLAP_EVERY_S = 0.8
 class Faults:
     """Draws faults from one seed and carries them out; says each."""
 
-    def __init__(self, subject: Subject, seen: Seen, seed: int) -> None:
+    def __init__(self, subject: LiveRegion, seen: Seen, seed: int) -> None:
         self._subject = subject
         self._seen = seen
         self._random = random.Random(seed)

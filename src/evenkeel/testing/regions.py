@@ -1,10 +1,11 @@
-"""The region under test: its region.toml, its processes, its zone server."""
+"""A whole region of real processes on loopback, for fault tests: its region.toml, its components, its zone server."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,10 +16,9 @@ from pathlib import Path
 from evenkeel.adapters.secrets import secret_path
 from evenkeel.model.region import HostPort, Region, ServerKind
 from evenkeel.region.config import load
-from evenkeel.testing.servers import Server, bind_server, free_address, knot_server
+from evenkeel.testing.servers import Server, bind_server, knot_server
 
 ZONE = "chaos.example."
-BACKENDS = 6
 STOP_DEADLINE_S = 30.0
 
 _REGION = """
@@ -81,16 +81,26 @@ members-max = 4
 ttl-s = 1
 
 [planner]
-count = 2
+health-intake = ["{host}:{intake_1}", "{host}:{intake_2}"]
 cycle-s = 0.1
 routine-every-s = 1.0
 removals-window-s = 3.0
-{listeners}
+warm-up-s = 5.0
+vantage-stale-s = 3.0
+
+[plan-store]
+listen = "{host}:{store}"
+
+[metrics]
+port-base = 0
+
+[audit]
+every-s = 1.0
 """
 
 
 @dataclass(slots=True)
-class Subject:
+class LiveRegion:
     """A running region."""
 
     kind: ServerKind
@@ -116,7 +126,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def running(kind: ServerKind, folder: Path, policy: str = "safe", accounts: int = 20) -> Iterator[Subject]:
+def running(kind: ServerKind, folder: Path, policy: str = "safe", accounts: int = 20) -> Iterator[LiveRegion]:
     """The region with its zone server, until the block ends; its processes end with it."""
     with contextlib.ExitStack() as stack:
         server: Server | None = None
@@ -135,7 +145,7 @@ def running(kind: ServerKind, folder: Path, policy: str = "safe", accounts: int 
             stderr=subprocess.STDOUT,
         )
         try:
-            yield Subject(kind, folder, region, server, process)
+            yield LiveRegion(kind, folder, region, server, process)
         finally:
             _stop(process)
 
@@ -150,21 +160,23 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _write_region(kind: ServerKind, folder: Path, policy: str, accounts: int, server: Server | None) -> Path:
-    host, port = free_address()
-    prefix, last = host.rsplit(".", 1)
-    first = f"{prefix}.{min(int(last), 200) + 10}"
-    primary = str(server.address) if server is not None else f"{host}:{port}"
-    listeners = f'[plan-store]\nlisten = "{host}:{port + 1 if port < 65000 else port - 1}"\n'
+    """Everything at loopback addresses drawn at random, so that several regions run side by side."""
+    prefix = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
+    host = f"{prefix}.1"
+    primary = server.address if server is not None else HostPort(host, 5300)
     text = _REGION.format(
         state_dir=folder / "state",
         policy=policy,
         zone=ZONE.removesuffix("."),
         server=kind.value,
         primary=primary,
-        first=first,
-        probe_port=free_address()[1],
+        host=host,
+        store=5310,
+        intake_1=5311,
+        intake_2=5312,
+        first=f"{prefix}.11",
+        probe_port=5380,
         accounts=accounts,
-        listeners=listeners,
     )
     path = folder / "region.toml"
     path.write_text(text)
