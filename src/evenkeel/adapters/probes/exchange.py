@@ -256,7 +256,9 @@ def _from_os_error(error: OSError) -> Observation:
     code = error.errno or 0
     if code in _OURS:
         return Observation(Outcome.LOCAL, detail=errno.errorcode.get(code, str(code)))
-    return Observation(_BY_ERRNO.get(code, Outcome.UNREACHABLE), detail=errno.errorcode.get(code, str(error)))
+    if code in _BY_ERRNO:
+        return Observation(_BY_ERRNO[code])
+    return Observation(Outcome.UNREACHABLE, detail=errno.errorcode.get(code, str(error)))
 
 
 def _tls_detail(error: ssl.SSLError) -> str:
