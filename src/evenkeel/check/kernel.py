@@ -1,0 +1,255 @@
+"""The search's inner loop, on integers alone: take states, look their steps up, insert what follows.
+
+Compiled by numba where it is installed (extra `fast`). All integers are signed 64 bits; words use 62 of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+try:
+    import numba
+except ImportError:  # the extra `fast` is not installed: `vectors` does the same in numpy
+    HAS_NUMBA = False
+
+    def compiled(function: F) -> F:
+        return function
+
+else:
+    HAS_NUMBA = True
+    compiled = numba.njit(cache=True, boundscheck=False)
+
+# 0x9E3779B97F4A7C15 as a signed number: the golden ratio's odd multiplier (Knuth, volume 3, section 6.4).
+GOLDEN = -7046029254386353131
+
+# Why `expand` came back.
+DONE, FULL, MISSES = 0, 1, 2
+
+EMPTY = -1
+
+
+@compiled
+def find_step(keys: Any, key: int) -> int:
+    """Where `key` stands in the table of steps, or -1."""
+    last = len(keys) - 1
+    mixed = (key ^ (key >> 31)) * GOLDEN
+    place = ((mixed >> 17) ^ mixed) & last
+    while keys[place] != key:
+        if keys[place] == EMPTY:
+            return -1
+        place = (place + 1) & last
+    return place
+
+
+@compiled
+def hash_words(words: Any, count: int) -> int:
+    mixed = 0
+    for w in range(count):
+        mixed = (mixed ^ words[w]) * GOLDEN
+        mixed ^= (mixed >> 29) & 0x7FFFFFFFF
+    mixed *= GOLDEN
+    return mixed ^ ((mixed >> 32) & 0xFFFFFFFF)
+
+
+@compiled
+def find_state(states: Any, index: Any, words: Any, width: int) -> int:
+    """The place in `index` of the state, or of the gap where it belongs."""
+    last = len(index) - 1
+    place = hash_words(words, width) & last
+    while True:
+        at = index[place]
+        if at == EMPTY:
+            return place
+        same = True
+        for w in range(width):
+            if states[at, w] != words[w]:
+                same = False
+                break
+        if same:
+            return place
+        place = (place + 1) & last
+
+
+@compiled
+def rehash(states: Any, count: int, index: Any) -> None:
+    """Fill an empty `index` with the first `count` states, which differ from one another."""
+    last = len(index) - 1
+    width = states.shape[1]
+    for at in range(count):
+        place = hash_words(states[at], width) & last
+        while index[place] != EMPTY:
+            place = (place + 1) & last
+        index[place] = at
+
+
+@compiled
+def pack_into(fields: Any, word: Any, shift: Any, words: Any) -> None:
+    for w in range(len(words)):
+        words[w] = 0
+    for f in range(len(fields)):
+        words[word[f]] |= fields[f] << shift[f]
+
+
+@compiled
+def sort_range(fields: Any, first: int, last: int) -> None:
+    for i in range(first + 1, last):
+        value = fields[i]
+        j = i
+        while j > first and fields[j - 1] > value:
+            fields[j] = fields[j - 1]
+            j -= 1
+        fields[j] = value
+
+
+@compiled
+def least_exchange(
+    fields: Any, trial: Any, best: Any, first: int, last: int, locals_: int, services: int, orders: Any,
+    exchanged: Any, exchanged_service: Any,
+) -> None:  # fmt: skip
+    """Put `fields` into the least form that exchanging processes' names can give it."""
+    for o in range(len(orders)):
+        for f in range(len(fields)):
+            trial[f] = fields[f]
+        for k in range(first, last):
+            trial[k] = exchanged[o, fields[first + orders[o, k - first]]]
+        for k in range(locals_ + 1, locals_ + services):
+            trial[k] = exchanged_service[o, fields[k]]
+        for k in range(last, locals_):
+            trial[k] = exchanged[o, fields[k]]
+        smaller = o == 0
+        if not smaller:
+            for f in range(len(fields)):
+                if trial[f] != best[f]:
+                    smaller = trial[f] < best[f]
+                    break
+        if smaller:
+            for f in range(len(fields)):
+                best[f] = trial[f]
+    for f in range(len(fields)):
+        fields[f] = best[f]
+
+
+@compiled
+def settle(
+    fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchanged: Any, exchanged_service: Any
+) -> None:
+    """The form of a state that stands for all that are like it. `shape`: see `search.shape_numbers`."""
+    locals_, services, processes = shape[0], shape[1], shape[2]
+    if shape[5]:
+        if len(orders) > 1:
+            least_exchange(
+                fields, trial, best, shape[3], shape[4], locals_, services, orders, exchanged, exchanged_service
+            )
+        else:
+            sort_range(fields, shape[3], shape[4])
+    sort_range(fields, processes, locals_)
+
+
+@compiled
+def follow(
+    fields: Any, new: Any, p: int, o: int, shape: Any, out_local: Any, out_service: Any, out_sends: Any,
+    out_stales: Any, out_faults: Any, service_of: Any, reads: Any, stale_of: Any,
+) -> bool:  # fmt: skip
+    """`new` becomes the state after outcome `o` of process `p`; False where faults or slots have run out."""
+    locals_, services, processes = shape[0], shape[1], shape[2]
+    faults_at = locals_ + services
+    if fields[faults_at] + out_faults[o] > shape[6]:
+        return False
+    for f in range(len(fields)):
+        new[f] = fields[f]
+    k = service_of[fields[p]]
+    new[p] = out_local[o]
+    new[locals_ + k] = out_service[o]
+    new[faults_at] += out_faults[o]
+    if out_stales[o]:
+        for q in range(locals_):
+            if q != p and new[q] != 0 and reads[new[q]] == k:
+                new[q] = stale_of[new[q]]
+    if out_sends[o]:
+        for q in range(processes, locals_):
+            if new[q] == 0:
+                new[q] = out_sends[o]
+                return True
+        return False
+    return True
+
+
+@compiled
+def expand(
+    todo: Any, start: int, states: Any, count: int, index: Any, parent: Any, via_process: Any, via_outcome: Any,
+    word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
+    step_keys: Any, step_offsets: Any, step_counts: Any,
+    out_local: Any, out_service: Any, out_sends: Any, out_stales: Any, out_faults: Any, out_breaks: Any,
+    service_of: Any, reads: Any, stale_of: Any, orders: Any, exchanged: Any, exchanged_service: Any,
+    deferred: Any, misses: Any, broken: Any, label_seen: Any, out_label: Any, branching: int,
+) -> Any:  # fmt: skip
+    """Expand the states `todo[start:]`.
+
+    Returns (where it stopped, states, steps taken, deferred states, misses, why it stopped). A state with a step that
+    is not in the table is deferred as a whole, and what is missing is noted. `broken` takes, by property's bit, the
+    first step that breaks it: (state, process, outcome).
+    """
+    locals_, services = shape[0], shape[1]
+    width = states.shape[1]
+    fields_count = len(word)
+    fields, new = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)
+    trial, best = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)
+    words, found = np.zeros(width, np.int64), np.zeros(locals_, np.int64)
+    steps = deferred_count = miss_count = 0
+    for t in range(start, len(todo)):
+        if count + branching > len(states) or 10 * (count + branching) > 6 * len(index):
+            return t, count, steps, deferred_count, miss_count, FULL
+        if deferred_count == len(deferred) or miss_count + locals_ > len(misses):
+            return t, count, steps, deferred_count, miss_count, MISSES
+        state = todo[t]
+        for f in range(fields_count):
+            fields[f] = (states[state, word[f]] >> shift[f]) & mask[f]
+        missing = False
+        for p in range(locals_):
+            found[p] = -1
+            k = service_of[fields[p]]
+            if fields[p] != 0 and k >= 0:
+                key = (kinds[p] << 48) | (fields[p] << 24) | fields[locals_ + k]
+                found[p] = find_step(step_keys, key)
+                if found[p] < 0:
+                    misses[miss_count, 0], misses[miss_count, 1] = p, fields[p]
+                    misses[miss_count, 2] = fields[locals_ + k]
+                    miss_count += 1
+                    missing = True
+        if missing:
+            deferred[deferred_count] = state
+            deferred_count += 1
+            continue
+        for p in range(locals_):
+            if found[p] < 0:
+                continue
+            first = step_offsets[found[p]]
+            for o in range(first, first + step_counts[found[p]]):
+                if not follow(
+                    fields, new, p, o, shape, out_local, out_service, out_sends, out_stales, out_faults,
+                    service_of, reads, stale_of,
+                ):  # fmt: skip
+                    continue
+                steps += 1
+                label_seen[out_label[o]] = 1
+                if out_breaks[o]:
+                    for bit in range(len(broken)):
+                        if (out_breaks[o] >> bit) & 1 and broken[bit, 0] < 0:
+                            broken[bit, 0], broken[bit, 1], broken[bit, 2] = state, p, o
+                settle(new, trial, best, shape, orders, exchanged, exchanged_service)
+                pack_into(new, word, shift, words)
+                place = find_state(states, index, words, width)
+                if index[place] == EMPTY:
+                    index[place] = count
+                    for w in range(width):
+                        states[count, w] = words[w]
+                    parent[count] = state
+                    via_process[count] = p
+                    via_outcome[count] = o
+                    count += 1
+    return len(todo), count, steps, deferred_count, miss_count, DONE

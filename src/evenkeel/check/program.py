@@ -1,0 +1,139 @@
+"""What an Enactor does in one cycle, as a list of stages: each stage is one run of a real workflow.
+
+The list is the order in which an Enactor's driver runs the workflows over its endpoints: publish each, then clean up
+behind each. What a stage has read is forgotten at its end (every workflow looks before it writes), and so is its
+result, unless it says whether the cycle goes on. That keeps local states small, and is the only thing about an Enactor
+that is written here rather than run.
+
+The driver of safe Enactors runs many endpoints of a cycle at once. One after the other has the same interleavings as
+far as one endpoint's properties go: what others do to an endpoint between two steps here includes all that the same
+Enactor's work on other endpoints could do to it, which is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evenkeel.check.automaton import Automaton, replies_of
+from evenkeel.check.replay import Call, Ports, Raised, Returned, WorkflowFailed
+from evenkeel.endpoints.cleanup import remove_node
+from evenkeel.endpoints.enactor import begin_run, enact_endpoint, enact_locked
+from evenkeel.model.errors import EvenkeelError
+from evenkeel.model.policy import CleanUpBy, DnsPolicy
+from evenkeel.ports.zone import AutomatedZone
+
+PLAN = "the plan in hand"  # stands in calls for a plan that only the port looks into
+NODE = "the spent node"
+
+EnactWorkflow = Callable[..., Coroutine[Any, Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Workflows:
+    """The workflows that an Enactor is made of. Others may be put in their place, to see them fail."""
+
+    enact: EnactWorkflow = enact_endpoint
+    begin: EnactWorkflow = begin_run
+    enact_locked: EnactWorkflow = enact_locked
+    remove: EnactWorkflow = remove_node
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One workflow of the cycle. `endpoint` is an index; -1 where the stage is about all of them.
+
+    `must_return`: the cycle goes on only where the workflow returned something. `each_node`: run for each of the
+    nodes that the stage before returned. `drops_plan`: nothing later in the cycle looks into the plan in hand.
+    """
+
+    name: str
+    endpoint: int
+    automaton: Automaton
+    must_return: bool = False
+    each_node: bool = False
+    drops_plan: bool = False
+
+
+def endpoint_name(index: int) -> str:
+    return f"endpoint-{index + 1}"
+
+
+def stages_of(policy: DnsPolicy, endpoints: int, workflows: Workflows) -> tuple[Stage, ...]:
+    """An Enactor's cycle under `policy`."""
+    names = [endpoint_name(index) for index in range(endpoints)]
+    publish = _safe(policy, names, workflows) if policy.fenced else _october(policy, names, workflows)
+    return (*publish, *_clean_up(policy, names, workflows))
+
+
+def _safe(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list[Stage]:
+    keeps_plan = policy.clean_up is not CleanUpBy.REACHABILITY
+    return [
+        Stage(
+            "enact",
+            index,
+            _automaton(lambda ports, name=name: workflows.enact(name, ports.plans, ports.zone, policy)),
+            drops_plan=not keeps_plan or index + 1 < len(names),
+        )
+        for index, name in enumerate(names)
+    ]
+
+
+def _october(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list[Stage]:
+    begin = Automaton(lambda ports: workflows.begin(names, ports.plans, ports.zone), _replies)
+    walk = [
+        Stage(
+            "walk",
+            index,
+            _automaton(lambda ports, name=name: workflows.enact_locked(name, PLAN, ports.zone, policy, ports.clock)),
+            drops_plan=policy.clean_up is CleanUpBy.REACHABILITY and index + 1 == len(names),
+        )
+        for index, name in enumerate(names)
+    ]
+    return [Stage("begin", -1, begin, must_return=True), *walk]
+
+
+def _clean_up(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list[Stage]:
+    stages = []
+    for index, name in enumerate(names):
+        spent = Automaton(lambda ports, name=name: _spent_nodes(ports, name))
+        remove = _automaton(lambda ports, name=name: workflows.remove(name, NODE, ports.zone, policy))
+        stages += [Stage("spent", index, spent), Stage("remove", index, remove, each_node=True)]
+    return stages
+
+
+async def _spent_nodes(ports: Ports, name: str) -> Any:
+    return await ports.zone.spent_nodes(name, PLAN)
+
+
+def _automaton(workflow: Callable[[Ports], Coroutine[Any, Any, Any]]) -> Automaton:
+    return Automaton(workflow, _replies, keep_result=False)
+
+
+_ZONE_REPLIES = replies_of(AutomatedZone)
+
+
+def _replies(call: Call) -> Sequence[Any] | None:
+    if call.port == "plans":
+        return (None, PLAN)
+    if call.port == "clock":
+        return (None,)
+    return _ZONE_REPLIES(call.method)
+
+
+def runs_of(stages: Sequence[Stage]) -> int:
+    """Histories that were run so far."""
+    return sum(stage.automaton.runs for stage in stages)
+
+
+def is_over(stage: Stage, at: int) -> bool:
+    return not isinstance(stage.automaton.pending(at), Call)
+
+
+def result_of(stage: Stage, at: int) -> Any:
+    """What the stage returned; None where it ended by an error of its ports. Raises `WorkflowFailed` for any other."""
+    pending = stage.automaton.pending(at)
+    if isinstance(pending, Raised) and not isinstance(pending.error, EvenkeelError):
+        raise WorkflowFailed(f"{stage.name} of {endpoint_name(stage.endpoint)}: {pending.error!r}") from pending.error
+    return pending.result if isinstance(pending, Returned) else None

@@ -1,0 +1,1 @@
+from evenkeel.check.kernel import expand
