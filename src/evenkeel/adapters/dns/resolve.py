@@ -12,6 +12,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import cast
 
 from evenkeel.adapters.dns.failures import NotSent, ServerRefused
 from evenkeel.model.errors import Unreachable
@@ -173,8 +174,8 @@ class _Socket(asyncio.DatagramProtocol):
                 reply.set_exception(NotSent(f"{self._server}: the socket was closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101 - UDP gives no other; narrows the type
-        self._transport = transport
+        # UDP gives no other, though asyncio's own class does not derive from it before Python 3.12.
+        self._transport = cast("asyncio.DatagramTransport", transport)
         raw: socket.socket = transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
 

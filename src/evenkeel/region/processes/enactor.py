@@ -63,10 +63,13 @@ async def main(runtime: Runtime) -> None:
         metrics.queued.set_function(lambda: float(sum(len(desk.queue) for desk in desks.values())))
         _publish_status(runtime, plans, clients, desks)
         async with asyncio.TaskGroup() as tasks:
+            working = [tasks.create_task(_follow_plans(runtime, plans, desks, metrics))]
             for name, desk in desks.items():
                 clients[name].tell_touched(partial(_offer_touched, desk, plans))
-                tasks.create_task(desk.run(runtime.stopping))
-            tasks.create_task(_follow_plans(runtime, plans, desks, metrics))
+                working.append(tasks.create_task(desk.run(runtime.stopping)))
+            await runtime.stopping.wait()
+            for task in working:  # at any await: what is in flight lands as a whole, or not
+                task.cancel()
 
 
 def _desk(runtime: Runtime, zone: Zone, client: ZoneClient, plans: PlanStoreClient, metrics: Metrics) -> ZoneEnacting:
