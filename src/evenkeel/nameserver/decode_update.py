@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from evenkeel.nameserver.update_rules import Edit, EditRecord, Need, NeedRecord, Update
-from evenkeel.wire.names import Malformed
+from evenkeel.wire.names import POINTER, Malformed
 from evenkeel.wire.octets import read_octets
 from evenkeel.wire.rdata import TYPE_CODES, TYPE_NAMES
 from evenkeel.wire.records import (
@@ -72,11 +72,7 @@ def _decode(message: bytes) -> UpdateMessage:
     for _ in range(needs_count):
         need, at = _need(message, at, seen)
         needs.append(need)
-    edits: list[EditOctets] = []
-    for _ in range(edits_count):
-        edit, at = _edit(message, at, seen)
-        edits.append(edit)
-    return UpdateMessage(zone, zone_octets, Update(needs, edits))
+    return UpdateMessage(zone, zone_octets, Update(needs, _edits(message, at, edits_count, seen)))
 
 
 def _need(message: bytes, at: int, seen: dict[int, bytes]) -> tuple[NeedOctets, int]:
@@ -99,22 +95,45 @@ def _need(message: bytes, at: int, seen: dict[int, bytes]) -> tuple[NeedOctets, 
     return (of_set, name, TYPE_NAMES.get(code) or type_name(code), None), end
 
 
-def _edit(message: bytes, at: int, seen: dict[int, bytes]) -> tuple[EditOctets, int]:
-    name, at = read_octets(message, at, seen)
-    code, class_, ttl_s, octets = FIXED.unpack_from(message, at)
-    at += 10
-    end = at + octets
+def _edits(message: bytes, at: int, count: int, seen: dict[int, bytes]) -> list[EditOctets]:
+    """The update section. The two forms that nearly all records have are read in line."""
+    edits: list[EditOctets] = []
+    unpack, known, types, octets_in_all = FIXED.unpack_from, seen.get, TYPE_NAMES.get, len(message)
+    add, delete_rrset = Edit.ADD, Edit.DELETE_RRSET
+    for _ in range(count):
+        name = known((message[at] & 0x3F) << 8 | message[at + 1]) if message[at] >= POINTER else None
+        if name is None:
+            name, at = read_octets(message, at, seen)
+        else:
+            at += 2
+        code, class_, ttl_s, octets = unpack(message, at)
+        at += 10
+        end = at + octets
+        type_ = types(code)
+        if type_ is not None and class_ == CLASS_IN and ttl_s <= TTL_MAX_S and end <= octets_in_all:
+            is_address = code == _A and octets == 4
+            rdata = message[at:end] if is_address else read_rdata_octets(message, code, at, end, seen)
+            edits.append((add, name, type_, ttl_s, rdata))
+        elif type_ is not None and class_ == CLASS_ANY and not ttl_s and not octets:
+            edits.append((delete_rrset, name, type_, 0, None))
+        else:
+            edits.append(_edit(message, name, (code, class_, ttl_s), at, end, seen))
+        at = end
+    return edits
+
+
+def _edit(
+    message: bytes, name: bytes, fixed: tuple[int, int, int], at: int, end: int, seen: dict[int, bytes]
+) -> EditOctets:
+    code, class_, ttl_s = fixed
     if class_ == CLASS_ANY:
-        if ttl_s or octets or (is_meta(code) and code != ANY):
-            return _BAD_EDIT, end
+        if ttl_s or end != at or (is_meta(code) and code != ANY):
+            return _BAD_EDIT
         if code == ANY:
-            return (Edit.DELETE_NAME, name, "", 0, None), end
-        return (Edit.DELETE_RRSET, name, TYPE_NAMES.get(code) or type_name(code), 0, None), end
+            return (Edit.DELETE_NAME, name, "", 0, None)
+        return (Edit.DELETE_RRSET, name, type_name(code), 0, None)
     if is_meta(code) or class_ not in (CLASS_IN, CLASS_NONE) or (class_ == CLASS_NONE and ttl_s):
-        return _BAD_EDIT, end
-    if code == _A and octets == 4 and end <= len(message):
-        rdata = message[at:end]
-    else:
-        rdata = read_rdata_octets(message, code, at, end, seen)
+        return _BAD_EDIT
+    rdata = read_rdata_octets(message, code, at, end, seen)
     kind = Edit.ADD if class_ == CLASS_IN else Edit.DELETE_RECORD
-    return (kind, name, TYPE_NAMES.get(code) or type_name(code), ttl_s if ttl_s <= TTL_MAX_S else 0, rdata), end
+    return (kind, name, type_name(code), ttl_s if ttl_s <= TTL_MAX_S else 0, rdata)

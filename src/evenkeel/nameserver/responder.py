@@ -21,7 +21,18 @@ from evenkeel.nameserver.request import MESSAGE_OCTETS_MAX, UDP_OCTETS_DEFAULT, 
 from evenkeel.wire.names import Malformed
 from evenkeel.wire.octets import suffixes
 from evenkeel.wire.records import ANY, AXFR, CLASS_IN, HEADER, IXFR, is_meta
-from evenkeel.wire.tsig import BADKEY, BADTIME, Tsig, TsigFailure, TsigKey, sign, split, unsigned_error, verify
+from evenkeel.wire.tsig import (
+    BADKEY,
+    BADTIME,
+    Tsig,
+    TsigFailure,
+    TsigKey,
+    find_signature,
+    sign,
+    split,
+    unsigned_error,
+    verify,
+)
 
 OPCODE_QUERY, OPCODE_UPDATE = 0, 5
 SIGNATURE_OCTETS_MAX = 400  # room that a TSIG record may take in a reply
@@ -93,6 +104,7 @@ class Responder:
         self._zones = zones
         self._zone_keys = keys  # by zone
         self._keys = {key.name: key for key in keys.values()}
+        self._wire_names = {key.wire_name: key for key in keys.values()}
         self._may_transfer = may_transfer
         self._now_s = now_s
         self.counts = Counts()
@@ -240,17 +252,28 @@ class Responder:
 
     def _verified(self, message: bytes) -> tuple[bytes, Signer | None] | bytes:
         """The message as it was signed, and by whom; or the reply to a signature that does not hold."""
-        bare, tsig = split(message)
-        if tsig is None:
-            return message, None
-        key = self._keys.get(tsig.key_name)
+        key = self._signing_key(message)
         if key is None:
-            return self._tsig_error(message, tsig, BADKEY, None)
+            _, tsig = split(message)
+            if tsig is None:
+                return message, None
+            key = self._keys.get(tsig.key_name)
+            if key is None:
+                return self._tsig_error(message, tsig, BADKEY, None)
         try:
-            verify(message, key, self._now_s())
+            bare, tsig = verify(message, key, self._now_s())
         except TsigFailure as failure:
-            return self._tsig_error(message, tsig, failure.error, key)
+            if failure.tsig is None:
+                return message, None
+            return self._tsig_error(message, failure.tsig, failure.error, key)
         return bare, Signer(key, tsig.mac)
+
+    def _signing_key(self, message: bytes) -> TsigKey | None:
+        """The key, where the message ends in a signature by one that is known; looked for from the end."""
+        for wire_name, key in self._wire_names.items():
+            if find_signature(message, wire_name) >= 0:
+                return key
+        return None
 
     def _tsig_error(self, message: bytes, tsig: Tsig, error: int, key: TsigKey | None) -> bytes:
         self.counts.tsig_failures += 1

@@ -136,10 +136,11 @@ class ZoneStore(OctetRules):
 class Staged(OctetRules):
     """A store with changes laid over it that are not durable yet. Implements `zone_view.ZoneView`."""
 
-    __slots__ = ("_aliases", "_store", "nodes")
+    __slots__ = ("_aliases", "_beneath", "_store", "nodes")
 
     def __init__(self, store: ZoneStore) -> None:
         super().__init__(store.apex)
+        self._beneath = store._nodes  # read here as often as there are records in a batch
         self._store = store
         self.nodes: dict[bytes, Node[bytes]] = {}
         self._aliases: dict[bytes, set[bytes]] = {}
@@ -157,11 +158,11 @@ class Staged(OctetRules):
                 self._aliases.setdefault(alias.rdatas[0], set()).add(name)
 
     def contains(self, name: bytes) -> bool:
-        return self._store.contains(name)
+        return name in self._beneath or is_at_or_under(name, self.apex)
 
     def node(self, name: bytes) -> Node[bytes]:
         node = self.nodes.get(name)
-        return self._store.node(name) if node is None else node
+        return self._beneath.get(name, _NOTHING) if node is None else node
 
     def aliases_of(self, name: bytes) -> Iterator[bytes]:
         """Those in the store and the staged ones; some may have been staged away since."""

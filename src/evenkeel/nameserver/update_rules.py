@@ -80,12 +80,13 @@ def evaluate(view: ZoneView[N, D], update: Update[N, D]) -> Outcome[N, D]:
 
 def _check_needs(view: ZoneView[N, D], needs: Sequence[NeedRecord[N, D]]) -> Rcode:
     wanted: dict[tuple[N, str], set[D]] = {}
+    holds, malformed = Need.RRSET_HOLDS, Need.MALFORMED
     for kind, name, type_, rdata in needs:
-        if kind is Need.MALFORMED:
+        if kind is malformed:
             return Rcode.FORMERR
         if not view.contains(name):
             return Rcode.NOTZONE
-        if kind is Need.RRSET_HOLDS and rdata is not None:
+        if kind is holds and rdata is not None:
             wanted.setdefault((name, type_), set()).add(rdata)
             continue
         rcode = _check_presence(view.node(name), kind, type_)
@@ -112,11 +113,13 @@ def _check_presence(node: Node[D], kind: Need, type_: str) -> Rcode:
 
 
 def _prescan(view: ZoneView[N, D], edits: Sequence[EditRecord[N, D]]) -> Rcode:
+    malformed, previous = Edit.MALFORMED, None
     for kind, name, _, _, _ in edits:
-        if kind is Edit.MALFORMED:
+        if kind is malformed:
             return Rcode.FORMERR
-        if not view.contains(name):
+        if name is not previous and not view.contains(name):
             return Rcode.NOTZONE
+        previous = name
     return Rcode.NOERROR
 
 
@@ -124,19 +127,20 @@ def _edited(view: ZoneView[N, D], edits: Sequence[EditRecord[N, D]]) -> dict[N, 
     """The new content of every name that the changes speak of, changed or not."""
     apex = view.apex
     nodes: dict[N, dict[str, Records[D]]] = {}
+    add, delete_rrset, delete_name = Edit.ADD, Edit.DELETE_RRSET, Edit.DELETE_NAME
     growing: dict[tuple[N, str], set[D]] = {}  # sets that took several records: frozen once, at the end
     for kind, name, type_, ttl_s, rdata in edits:
         node = nodes.get(name)
         if node is None:
             node = nodes[name] = dict(view.node(name))
-        if kind is Edit.ADD and rdata is not None:
+        if kind is add and rdata is not None:
             _add(view, node, name, type_, ttl_s, rdata, growing)
             continue
-        if kind is Edit.DELETE_RRSET:
+        if kind is delete_rrset:
             if not (name == apex and type_ in ("SOA", "NS")):
                 node.pop(type_, None)
                 growing.pop((name, type_), None)
-        elif kind is Edit.DELETE_NAME:
+        elif kind is delete_name:
             for each in [each for each in node if not (name == apex and each in ("SOA", "NS"))]:
                 del node[each]
                 growing.pop((name, each), None)

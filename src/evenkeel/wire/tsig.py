@@ -25,6 +25,7 @@ UNSIGNED_IN_A_ROW_MAX = 99  # between two signed messages of a transfer (RFC 894
 _HEADER = struct.Struct("!6H")
 _FIXED = struct.Struct("!HHIH")  # type, class, TTL, RDLENGTH
 _TYPE_TSIG, _CLASS_ANY = 250, 255
+_FIXED_OCTETS = _FIXED.pack(_TYPE_TSIG, _CLASS_ANY, 0, 0)[:-2]
 _ALGORITHM_WIRE = encode_name(ALGORITHM)
 
 
@@ -87,15 +88,35 @@ def unsigned_error(message: bytes, tsig: Tsig, error: int) -> bytes:
     return _with_record(message, encode_name(tsig.key_name), rdata)
 
 
-def split(message: bytes) -> tuple[bytes, Tsig | None]:
+def split(message: bytes, signed_by: bytes = b"") -> tuple[bytes, Tsig | None]:
     """The message as it was signed, and its signature; None where it has none.
 
+    `signed_by` is the wire name of the key that is expected: then a signature of it is found from the message's end,
+    without a walk through its records. A mistake there can only make a signature fail, as it covers all before it.
     Raises `Malformed`, also for a TSIG record that is not the last one (RFC 8945 section 5.2).
     """
     try:
-        return _split(message)
+        start = find_signature(message, signed_by) if signed_by else -1
+        return _split_at(message, start) if start >= 0 else _split(message)
     except (IndexError, struct.error) as error:
         raise Malformed(f"message of {len(message)} octets ends within a record") from error
+
+
+def find_signature(message: bytes, wire_name: bytes) -> int:
+    """Where the last record begins, if it looks like a signature by the key of that lowercase wire name; else -1."""
+    fixed = message.rfind(_FIXED_OCTETS, _HEADER.size)
+    start = fixed - len(wire_name)
+    rdata = fixed + _FIXED.size
+    if start < _HEADER.size or message[10:12] == b"\0\0" or message[start:fixed].lower() != wire_name:
+        return -1
+    return start if rdata + int.from_bytes(message[rdata - 2 : rdata], "big") == len(message) else -1
+
+
+def _split_at(message: bytes, start: int) -> tuple[bytes, Tsig]:
+    tsig = _read(message, start)
+    additional = int.from_bytes(message[10:12], "big") - 1
+    head = tsig.original_id.to_bytes(2, "big") + message[2:10] + additional.to_bytes(2, "big")
+    return head + message[_HEADER.size : start], tsig
 
 
 def _split(message: bytes) -> tuple[bytes, Tsig | None]:
@@ -118,9 +139,7 @@ def _split(message: bytes) -> tuple[bytes, Tsig | None]:
         raise Malformed("the last record runs past the end of the message")
     if last < 0:
         return message, None
-    tsig = _read(message, last)
-    header = _HEADER.pack(tsig.original_id, *counts[1:5], counts[5] - 1)
-    return header + message[_HEADER.size : last], tsig
+    return _split_at(message, last)
 
 
 def _read(message: bytes, at: int) -> Tsig:
@@ -148,7 +167,7 @@ def verify(message: bytes, key: TsigKey, now_s: int, *, request_mac: bytes = b""
     A reply whose TSIG error field is set still raises, with that code, after its MAC was looked at: so a peer's
     BADKEY, BADSIG or BADTIME is told from our own verdict by `tsig.error`.
     """
-    bare, tsig = split(message)
+    bare, tsig = split(message, key.wire_name)
     if tsig is None:
         raise TsigFailure(BADSIG, f"unsigned message, a signature of key {key.name!r} is required")
     _check_key(tsig, key)

@@ -23,13 +23,13 @@ from evenkeel.nameserver.answers import ServedZone
 from evenkeel.nameserver.history import Delta, History, encode_delta
 from evenkeel.nameserver.responder import AdmittedUpdate, Responder, UpdateWork
 from evenkeel.nameserver.staging import Staging, stage
-from evenkeel.nameserver.store import Staged
+from evenkeel.nameserver.store import Staged, ZoneStore
 from evenkeel.nameserver.zone_view import Node
 
 WAITING_MAX = 4096  # updates; more are answered SERVFAIL at once
 GROUP_UPDATES_MAX = 256
 GROUP_OCTETS_MAX = 1 << 20  # of encoded changes in one group
-TURN_S = 0.002  # evaluation goes on for this long before queries have their turn again
+TURN_S = 0.001  # evaluation goes on for this long before queries have their turn again
 COMPACT_OCTETS_MIN = 8 << 20  # a journal is compacted once it is this large, and twice its snapshot
 COMPACT_PAUSE_S = 10.0  # between two compactions of a zone, failed ones included
 
@@ -127,24 +127,23 @@ class Commits:
         for _ in range(GROUP_UPDATES_MAX):
             if not self._waiting:
                 break
-            self._take(groups, *self._waiting.popleft())
+            work, send = self._waiting.popleft()
+            admitted = self._responder.admit(work)
+            turn_began_s = await _turn(turn_began_s)
+            if isinstance(admitted, bytes):
+                send(admitted)
+                continue
+            self._stage(self._group(groups, admitted.zone.store), admitted, send)
             if sum(group.octets for group in groups.values()) > GROUP_OCTETS_MAX:
                 break
-            if time.monotonic() - turn_began_s > TURN_S:
-                await asyncio.sleep(0)
-                turn_began_s = time.monotonic()
+            turn_began_s = await _turn(turn_began_s)
         return list(groups.values())
 
-    def _take(self, groups: dict[bytes, _Group], work: UpdateWork, send: Send) -> None:
-        admitted = self._responder.admit(work)
-        if isinstance(admitted, bytes):
-            send(admitted)
-            return
-        apex = admitted.zone.store.apex
-        group = groups.get(apex)
+    def _group(self, groups: dict[bytes, _Group], store: ZoneStore) -> _Group:
+        group = groups.get(store.apex)
         if group is None:
-            group = groups[apex] = _Group(self._zones[apex], Staged(admitted.zone.store))
-        self._stage(group, admitted, send)
+            group = groups[store.apex] = _Group(self._zones[store.apex], Staged(store))
+        return group
 
     def _stage(self, group: _Group, admitted: AdmittedUpdate, send: Send) -> None:
         staging = stage(group.staged, admitted.decoded.update, group.zone.is_guarded)
@@ -179,9 +178,7 @@ class Commits:
                 zone.served.apply(staging.nodes)
                 zone.history.append(staging.old_serial, staging.new_serial, done.encoded)
             done.send(done.admitted.reply(staging.rcode))
-            if time.monotonic() - turn_began_s > TURN_S:
-                await asyncio.sleep(0)
-                turn_began_s = time.monotonic()
+            turn_began_s = await _turn(turn_began_s)
         if encoded:
             self._watcher.committed(apex)
 
@@ -216,3 +213,11 @@ class Commits:
             await asyncio.wait({self._compacting}, timeout=10.0)
         self._disk.shutdown(wait=True)
         self._compactor.shutdown(wait=True)
+
+
+async def _turn(began_s: float) -> float:
+    """Let queries have their turn once ours has lasted long enough; when the present one began."""
+    if time.monotonic() - began_s <= TURN_S:
+        return began_s
+    await asyncio.sleep(0)
+    return time.monotonic()

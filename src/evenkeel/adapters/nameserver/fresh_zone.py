@@ -17,8 +17,8 @@ REFRESH_S, RETRY_S, EXPIRE_S = 60, 10, 14 * 24 * 3600
 
 
 def nameserver_names(zone: Zone) -> tuple[str, ...]:
-    """As configured; `ns.<zone>` where nothing is."""
-    return zone.nameservers or (f"ns.{zone.name}",)
+    """As configured; `ns1.<zone>` where nothing is."""
+    return zone.nameservers or (f"ns1.{zone.name}",)
 
 
 def soa_rdata(zone: Zone, serial: int) -> bytes:
