@@ -194,7 +194,7 @@ class Planner:
         self._runtime.status.update(
             generation=lambda: table.generation,
             turn=lambda: self._turn.place(table.generation),
-            last_cycle=lambda: self._last.outcome.name.lower(),
+            last_cycle=lambda: f"{self._last.outcome.name.lower()} at generation {self._last.generation}",
             withheld=lambda: [f"{h.load_balancer} at {h.endpoints} endpoints ({h.reason})" for h in table.withheld],
             plan_store=lambda: "up" if self._store.is_up else self._store.trouble,
             vantages=self._intake.vantages,
