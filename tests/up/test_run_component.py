@@ -118,15 +118,17 @@ def test_metrics_status_and_health_are_served_on_loopback(tmp_path: Path) -> Non
             ask(address, "/etc/passwd")
 
 
-def test_a_component_whose_metrics_port_is_taken_goes_on_without(tmp_path: Path) -> None:
+def test_a_component_whose_metrics_port_is_taken_goes_on_without_until_it_is_free(tmp_path: Path) -> None:
     region = small_region(tmp_path)
     taken = metrics_of(region, "backend-1")
-    region = replace(region, load_balancers={})
-    with socket.create_server((taken.host, taken.port)), running(region, "backend-1", "--log-to", "file") as process:
-        until(lambda: "started" in _text(log_path(region.state_dir, "backend-1")))
+    blocker = socket.create_server((taken.host, taken.port))
+    with running(region, "backend-1", "--log-to", "file") as process:
+        until(lambda: "no metrics yet" in _text(log_path(region.state_dir, "backend-1")))
+        until(lambda: "listening" in _text(log_path(region.state_dir, "backend-1")))
+        blocker.close()
+        until(lambda: is_up(taken))
         process.terminate()
         assert process.wait(DEADLINE_S) == 0
-    assert "no metrics" in log_path(region.state_dir, "backend-1").read_text()
 
 
 def test_a_component_that_fails_says_why_and_exits_with_1(tmp_path: Path) -> None:

@@ -187,7 +187,8 @@ async def component_states(region: Region) -> dict[str, ComponentState]:
     states = {}
     for each, reply in zip(everyone, replies, strict=True):
         state = known.get(each.name) or ComponentState(0, "no answer", 0, 0, str(each.metrics or ""))
-        if reply:
+        is_own = reply.get("region") == region.name and reply.get("component") == each.name
+        if is_own and state.pid in (0, reply.get("pid")):  # else another region's process is at that port
             state = msgspec.structs.replace(state, pid=reply.get("pid", 0), state="running")
         elif each.metrics is not None and state.state == "running":
             state = msgspec.structs.replace(state, state="no answer")

@@ -31,6 +31,7 @@ from evenkeel.adapters.logs import file_log, stderr_log
 from evenkeel.adapters.observability import Heartbeat, StatusServer
 from evenkeel.model.errors import EvenkeelError, InputError
 from evenkeel.model.events import EventKind
+from evenkeel.model.region import HostPort
 from evenkeel.region.compiled import load_compiled
 from evenkeel.region.components import Component, component
 from evenkeel.region.runtime import Runtime
@@ -38,7 +39,8 @@ from evenkeel.region.runtime import Runtime
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-STOP_DEADLINE_S = 5.0
+STOP_DEADLINE_S = 2.0
+STATUS_RETRY_S = 1.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 Main = Callable[[Runtime], Awaitable[None]]
@@ -124,12 +126,15 @@ async def _run(code: Main, runtime: Runtime, place: Component) -> int:
     heartbeat = Heartbeat()
     _standard_status(runtime, place)
     _standard_metrics(runtime, heartbeat)
-    with _status_server(runtime, place, heartbeat, loop):
-        beat = asyncio.create_task(heartbeat.run())
-        try:
-            return await _until_stopped(code, runtime)
-        finally:
-            beat.cancel()
+    beside = [asyncio.create_task(heartbeat.run())]
+    if place.metrics is not None:
+        beside.append(asyncio.create_task(_serve_status(runtime, place.metrics, heartbeat)))
+    try:
+        return await _until_stopped(code, runtime)
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _until_stopped(code: Main, runtime: Runtime) -> int:
@@ -165,22 +170,23 @@ def _outcome(task: asyncio.Future[None], runtime: Runtime) -> int:
     return error.exit_code if isinstance(error, EvenkeelError) else 1
 
 
-@contextlib.contextmanager
-def _status_server(
-    runtime: Runtime, place: Component, heartbeat: Heartbeat, loop: asyncio.AbstractEventLoop
-) -> Iterator[None]:
-    """Metrics are a convenience: where their port is taken, the component goes on without."""
-    server = None
-    if place.metrics is not None:
+async def _serve_status(runtime: Runtime, address: HostPort, heartbeat: Heartbeat) -> None:
+    """Serve until cancelled. Metrics are a convenience: while their port is taken, the component goes on without."""
+    loop = asyncio.get_running_loop()
+    told = ""
+    while True:
         try:
-            server = StatusServer(place.metrics, runtime.registry, runtime.status, heartbeat, loop)
+            server = StatusServer(address, runtime.registry, runtime.status, heartbeat, loop)
+            break
         except OSError as error:
-            runtime.log.error("no metrics", address=str(place.metrics), error=str(error))
+            if str(error) != told:
+                told = str(error)
+                runtime.log.error("no metrics yet", address=str(address), error=told)
+            await asyncio.sleep(STATUS_RETRY_S)
     try:
-        yield
+        await asyncio.Event().wait()
     finally:
-        if server is not None:
-            server.close()
+        server.close()
 
 
 def _standard_status(runtime: Runtime, place: Component) -> None:
