@@ -1,6 +1,6 @@
 """10,000 probed targets from one process at a 5 s interval: does the schedule hold, and at what cost?
 
-    python -m benchmarks.probes [--targets 10000] [--interval 5] [--seconds 60] [--kind http]
+    python -m benchmarks.probes [--targets 10000] [--interval 5] [--seconds 60] [--kind http] [--silent 0.5]
 
 Every target has an address of its own in 127.0.0.0/8 and is served by real listeners in processes of their own.
 The vantage point is the whole of it: probes, opinions, and a Planner's intake in a third process that it tells.
@@ -9,7 +9,9 @@ After a first interval to get going it prints, for the rest:
 - turns due (by the clock alone) and probes done, and the ratio of the two;
 - lag: how late turns came up, p50, p99, max;
 - drift: by how much the last interval's turns are later than the first's, which would grow if anything drifted;
-- CPU of the vantage process, as a share of one core.
+- CPU of the vantage process, as a share of one core, and its peak memory.
+
+With `--silent` that share of the targets accepts and never replies, so that their probes run into the timeout.
 """
 
 from __future__ import annotations
@@ -18,15 +20,18 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import resource
 import select
 import socket
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Event
 
 from evenkeel.adapters.health_intake import HealthIntake
 from evenkeel.adapters.vantage_point import VantagePoint
+from evenkeel.endpoints.verdicts import Outcome
 from evenkeel.model.health import Probe, ProbeKind, Standing
 from evenkeel.model.region import HostPort, LoadBalancer
 
@@ -62,9 +67,11 @@ class Result:
     lag_ms_max: float
     drift_ms: float
     cpu_share: float
+    memory_mb: float
+    in_flight_max: int
     healthy: int
+    failed: int
     late: int
-    failures: int
 
 
 def addresses(count: int) -> Iterator[str]:
@@ -73,7 +80,12 @@ def addresses(count: int) -> Iterator[str]:
         yield f"127.{16 + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"
 
 
-def serve(port: int, stopping: Event) -> None:
+def is_silent(address: str, share: float) -> bool:
+    """Whether the target at `address` is one of those that never reply; spread evenly over the addresses."""
+    return zlib.crc32(address.encode()) % 1000 < share * 1000
+
+
+def serve(port: int, silent_share: float, stopping: Event) -> None:
     """A listener on every loopback address: replies to each request, closes when the prober does."""
     with socket.socket() as listening, select.epoll() as poll:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -87,7 +99,7 @@ def serve(port: int, stopping: Event) -> None:
                 if descriptor == listening.fileno():
                     _accept(listening, poll, callers)
                 else:
-                    _answer(descriptor, poll, callers)
+                    _answer(descriptor, silent_share, poll, callers)
 
 
 def _accept(listening: socket.socket, poll: select.epoll, callers: dict[int, socket.socket]) -> None:
@@ -101,11 +113,12 @@ def _accept(listening: socket.socket, poll: select.epoll, callers: dict[int, soc
         poll.register(caller.fileno(), select.EPOLLIN)
 
 
-def _answer(descriptor: int, poll: select.epoll, callers: dict[int, socket.socket]) -> None:
+def _answer(descriptor: int, silent_share: float, poll: select.epoll, callers: dict[int, socket.socket]) -> None:
     caller = callers[descriptor]
     try:
         if caller.recv(4096):
-            caller.send(REPLY)
+            if not silent_share or not is_silent(caller.getsockname()[0], silent_share):
+                caller.send(REPLY)
             return
     except OSError:
         pass  # the prober ends each connection with a reset
@@ -147,9 +160,12 @@ async def measure(count: int, probe: Probe, seconds: float, intake_port: int) ->
     point.start()
     await asyncio.sleep(probe.interval_s)
     counts = point.prober.counts
-    begun_s, cpu_s, turns, done = loop.time(), time.process_time(), counts.turns, counts.done
+    begun_s, cpu_s, done = loop.time(), time.process_time(), counts.done
     lags.clear()
-    await asyncio.sleep(seconds)
+    in_flight_max = 0
+    while loop.time() < begun_s + seconds:
+        await asyncio.sleep(min(0.1, begun_s + seconds - loop.time()))
+        in_flight_max = max(in_flight_max, point.prober.in_flight)
     ended_s, cpu_s = loop.time(), time.process_time() - cpu_s
     measured_s = ended_s - begun_s
     # Each target is due once an interval, whatever the prober says of itself.
@@ -165,12 +181,13 @@ async def measure(count: int, probe: Probe, seconds: float, intake_port: int) ->
         probes_per_s=round((counts.done - done) / measured_s, 1),
         **_lags(lags, probe.interval_s),
         cpu_share=round(cpu_s / measured_s, 3),
+        memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        in_flight_max=in_flight_max,
         healthy=point.view.count(Standing.HEALTHY),
-        late=sum(count for outcome, count in counts.outcomes.items() if outcome.value == "late"),
-        failures=sum(count for outcome, count in counts.outcomes.items() if outcome.value not in ("late", "ready")),
+        failed=point.view.count(Standing.FAILED),
+        late=counts.outcomes[Outcome.LATE],
     )
     await point.stop()
-    assert counts.turns - turns > 0
     return result
 
 
@@ -197,14 +214,16 @@ def free_port() -> int:
         return port
 
 
-def run(count: int, interval_s: float, seconds: float, kind: ProbeKind, listeners: int = 1) -> Result:
+def run(count: int, interval_s: float, seconds: float, kind: ProbeKind, silent_share: float = 0.0) -> Result:
     """The whole benchmark, with listeners and intake in processes of their own."""
     context = multiprocessing.get_context("spawn")
     stopping = context.Event()
     port, intake_port = free_port(), free_port()
     probe = Probe(kind, port, "/health", interval_s=interval_s, timeout_s=2.0, rise=3, fall=3)
-    helpers = [context.Process(target=serve, args=(port, stopping), daemon=True) for _ in range(listeners)]
-    helpers.append(context.Process(target=take_opinions, args=(intake_port, count, probe, stopping), daemon=True))
+    helpers = [
+        context.Process(target=serve, args=(port, silent_share, stopping), daemon=True),
+        context.Process(target=take_opinions, args=(intake_port, count, probe, stopping), daemon=True),
+    ]
     for helper in helpers:
         helper.start()
     try:
@@ -235,9 +254,10 @@ def main(arguments: Sequence[str] | None = None) -> Result:
     parser.add_argument("--interval", type=float, default=5.0, metavar="SECONDS")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--kind", choices=("tcp", "http"), default="http")
+    parser.add_argument("--silent", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    result = run(asked.targets, asked.interval, asked.seconds, ProbeKind(asked.kind))
+    result = run(asked.targets, asked.interval, asked.seconds, ProbeKind(asked.kind), asked.silent)
     if asked.json:
         print(json.dumps(asdict(result)))
     else:

@@ -25,6 +25,7 @@ from evenkeel.model.errors import InputError, InternalError
 from evenkeel.model.health import ProbeKind
 
 READS_MAX = 256
+TIMEOUT_SHARE_MAX = 0.9  # of the interval: a turn is over before the next one, or every other would be lost
 GOOD_STATUSES = range(200, 400)
 _CHUNK_OCTETS = 4096
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -69,7 +70,7 @@ def call_for(target: Target, tls: ssl.SSLContext | None = None) -> Call:
         request=_request(target, host) if is_http else b"",
         tls=tls if probe.kind is ProbeKind.HTTPS else None,
         server_name=probe.host or target.address,
-        timeout_s=min(probe.timeout_s, probe.interval_s),
+        timeout_s=min(probe.timeout_s, probe.interval_s * TIMEOUT_SHARE_MAX),
     )
 
 

@@ -41,7 +41,7 @@ async def main(runtime: Runtime) -> None:
         planners=point.push.links,
         load_balancers=lambda: {opinion.load_balancer: _shown(opinion) for opinion in point.view.opinions()},
     )
-    runtime.registry.register(_ProbeMetrics(point))
+    runtime.registry.register(ProbeMetrics(point))
     _standing_gauges(runtime, point)
     await _take_reports(runtime, point)
     point.start()
@@ -104,7 +104,7 @@ def _standing_gauges(runtime: Runtime, point: VantagePoint) -> None:
     doubt.set_function(lambda: float(point.view.has_doubt))
 
 
-class _ProbeMetrics(Collector):
+class ProbeMetrics(Collector):
     """Counts that the prober keeps anyway, read when somebody asks."""
 
     def __init__(self, point: VantagePoint) -> None:
