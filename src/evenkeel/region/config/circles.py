@@ -49,17 +49,18 @@ def _needs(region: Region, tables: Tables) -> Iterator[Need]:
     reports = "{endpoint} is planned from what load balancers report to the vantage points, and one of these"
     for index, address in enumerate(region.report_intake):
         yield Need(tables.vantage.place.at("report-intake", index), address.host, reports)
-    watched = "{endpoint} is mended by people who see the metrics and status of the processes, and these"
+    watched = "{endpoint} is mended by people who watch the processes, and the host of their metrics and status"
     yield Need(tables.metrics.place.at("host"), region.metrics_host, watched)
     for entry in tables.zones.entries:
         zone = region.zones[entry.table.name]
-        at = f"{{endpoint}} is published at the servers of the zone {zone.name}, and"
-        yield Need(entry.place.at("primary"), zone.primary.host, f"{at} the primary")
+        publish = f"{{endpoint}} is published by the Enactors, they need every zone's primary, and that of {zone.name}"
+        yield Need(entry.place.at("primary"), zone.primary.host, publish)
+        audit = f"{{endpoint}} is watched by the audit, it asks every zone's servers, and a secondary of {zone.name}"
         for index, secondary in enumerate(zone.secondaries):
-            yield Need(entry.place.at("secondaries", index), secondary.host, f"{at} a secondary")
+            yield Need(entry.place.at("secondaries", index), secondary.host, audit)
+        ask = f"{{endpoint}} is a name that moves, clients find {zone.name} by its nameservers, and one of these"
         for index, nameserver in enumerate(zone.nameservers):
-            found = f"{{endpoint}} is found by clients through the nameservers of {zone.name}, and one of them"
-            yield Need(entry.place.at("nameservers", index), nameserver, found)
+            yield Need(entry.place.at("nameservers", index), nameserver, ask)
 
 
 def _endpoint_over(host: str, region: Region) -> Endpoint | None:

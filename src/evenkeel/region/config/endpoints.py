@@ -32,7 +32,7 @@ def build_endpoints(
         building.add(entry, [(entry.table.name, entry.place.at("name"))])
     for template in tables.templates.entries:
         building.add(template, _names(template, folder, report))
-    if not tables.endpoints.entries and not tables.templates.entries and tables.endpoints.is_whole:
+    if tables.endpoints.is_absent and tables.templates.is_absent:
         report.add(Place(), "there is no `[[endpoint]]`", "add one, or an `[[endpoint-template]]`")
     return building.endpoints
 
@@ -55,13 +55,14 @@ class _Building:
         families = frozenset(table.families or _DEFAULT_FAMILIES.get(table.kind, (Family.IPV4,)))
         pool = self._pools.resolve(entry)
         self._check_pool(entry, families, pool)
-        faults = 0
+        faults, blamed = 0, entry.place
         for name, place in names:
             zone, problem = self._zone(name)
             if problem:
                 faults += 1
                 if faults <= FAULTS_SHOWN:
                     self._report.add(place, *problem)
+                blamed = place
             if zone is None:
                 continue
             self._places[name] = place
@@ -82,7 +83,7 @@ class _Building:
                 self._report.add(place, f"more than {ENDPOINTS_MAX} endpoints", "split the region")
                 break
         if faults > FAULTS_SHOWN:
-            self._report.add(entry.place, f"{faults - FAULTS_SHOWN} more of its names are at fault", "as above")
+            self._report.add(blamed, f"{faults - FAULTS_SHOWN} more of its names are at fault", "as above")
 
     def _zone(self, name: str) -> tuple[Zone | None, tuple[str, str] | None]:
         """The zone that `name` stands in, or None and why it cannot stand: what and mend."""

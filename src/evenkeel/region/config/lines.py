@@ -32,6 +32,8 @@ def line_numbers(text: str) -> dict[Keys, int]:
         if header:
             table = _opened(_split(header[2]), header[1] == "[[", lasts)
             found.setdefault(table, line)
+            if isinstance(table[-1], int):
+                found.setdefault(table[:-1], line)  # the array as a whole stands where its first table does
         else:
             assignment = _ASSIGNMENT.match(text, position, end)
             if assignment:

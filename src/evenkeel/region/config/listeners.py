@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from evenkeel.model.health import ProbeKind
 from evenkeel.model.region import HostPort, Region, ServerKind
@@ -12,15 +13,28 @@ from evenkeel.region.config.tables import Tables
 from evenkeel.region.config.zones import UNSPECIFIED
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where something listens, what it is, and the key that says so."""
+
+    address: HostPort
+    what: str
+    place: Place
+
+
 def check_listeners(region: Region, tables: Tables, report: Report) -> None:
     """Reports clashes, process names that occur twice, and metrics ports past the last one."""
-    taken: dict[int, list[tuple[HostPort, str]]] = {}
-    for address, what, place in _listeners(region, tables):
-        for other, other_what in taken.setdefault(address.port, []):
-            if _overlap(address.host, other.host):
-                report.add(place, f"{what} would listen at {address}, where {other_what} does", "use another port")
-                break
-        taken[address.port].append((address, what))
+    taken: dict[int, list[Listener]] = {}
+    for listener in _listeners(region, tables):
+        others = taken.setdefault(listener.address.port, [])
+        other = next((other for other in others if _overlap(listener.address.host, other.address.host)), None)
+        if other:
+            # The one to blame is the one that is written; the other may be a default that the file does not show.
+            one = other if report.is_written(other.place) and not report.is_written(listener.place) else listener
+            two = listener if one is other else other
+            what = f"{one.what} would listen at {one.address}, where {two.what} does"
+            report.add(one.place, what, "use another port")
+        others.append(listener)
     everyone = components(region)
     names = [component.name for component in everyone]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -31,31 +45,35 @@ def check_listeners(region: Region, tables: Tables, report: Report) -> None:
         report.add(tables.metrics.place.at("port-base"), what, f"use at most {PORT_MAX - len(everyone) + 1}")
 
 
-def _listeners(region: Region, tables: Tables) -> Iterator[tuple[HostPort, str, Place]]:
+def _listeners(region: Region, tables: Tables) -> Iterator[Listener]:
     served: set[HostPort] = set()
     for entry in tables.zones.entries:
         zone = region.zones[entry.table.name]
         if zone.server is ServerKind.EMBEDDED and zone.primary not in served:
             served.add(zone.primary)  # one nameserver process serves every such zone
-            yield zone.primary, "the nameserver", entry.place.at("primary")
-    yield region.plan_store, "the plan store", tables.plan_store.place.at("listen")
+            yield Listener(zone.primary, "the nameserver", entry.place.at("primary"))
+    yield Listener(region.plan_store, "the plan store", tables.plan_store.place.at("listen"))
     for index, address in enumerate(region.health_intake):
-        yield address, f"the health intake of planner-{index + 1}", tables.planner.place.at("health-intake", index)
-    for index, (address, az) in enumerate(zip(region.report_intake, region.azs, strict=False)):
-        yield address, f"the report intake of vantage-{az}", tables.vantage.place.at("report-intake", index)
+        place = tables.planner.place.at("health-intake")
+        yield Listener(address, f"the health intake of planner-{index + 1}", place)
+    for address, az in zip(region.report_intake, region.azs, strict=False):
+        place = tables.vantage.place.at("report-intake")
+        yield Listener(address, f"the report intake of vantage-{az}", place)
     for component in components(region):
         if component.metrics:
-            yield component.metrics, f"the metrics of {component.name}", tables.metrics.place.at("port-base")
+            place = tables.metrics.place.at("port-base")
+            yield Listener(component.metrics, f"the metrics of {component.name}", place)
     if region.backends:
         yield from _played(region, tables.demo.place.at("backends"))
 
 
-def _played(region: Region, place: Place) -> Iterator[tuple[HostPort, str, Place]]:
+def _played(region: Region, place: Place) -> Iterator[Listener]:
     """What demo backends listen at."""
     for name, load_balancer in region.load_balancers.items():
         if load_balancer.probe.kind is not ProbeKind.REPORTED:
             for address in load_balancer.ipv4 + load_balancer.ipv6:
-                yield HostPort(address, load_balancer.probe.port), f"the demo backend of {name}", place
+                listens_at = HostPort(address, load_balancer.probe.port)
+                yield Listener(listens_at, f"the demo backend of {name}", place)
 
 
 def _overlap(one: str, other: str) -> bool:

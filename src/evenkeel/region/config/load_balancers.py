@@ -32,7 +32,7 @@ class LoadBalancers:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)  # names of load balancers and groups that could not be read
     is_whole: bool = True
-    addresses: dict[str, str] = field(default_factory=dict)  # address -> name of the load balancer
+    addresses: dict[str, Described] = field(default_factory=dict)
 
     def may_be_lost(self, name: str) -> bool:
         """Whether a load balancer or group of that name may stand in the file, in a part that is at fault."""
@@ -75,6 +75,10 @@ class _Building:
             return
         if not table.ipv4 and not table.ipv6:
             self._report.add(place, "the load balancer has no address", 'add `ipv4 = ["192.0.2.10"]` or `ipv6`')
+        for key, addresses in (("ipv4", table.ipv4), ("ipv6", table.ipv6)):
+            for index, address in enumerate(addresses):
+                if address in addresses[:index]:
+                    self._report.add(place.at(key, index), f"{address} stands twice", "remove one")
         value = LoadBalancer(
             table.name,
             table.az,
@@ -116,11 +120,11 @@ class _Building:
             return
         self._found.by_name[name] = described
         for address in described.value.ipv4 + described.value.ipv6:
-            if address in self._found.addresses:
-                what = f"{address} of {name} is an address of {self._found.addresses[address]} already"
+            owner = self._found.addresses.setdefault(address, described)
+            if owner is not described:
+                what = f"{address} of {name} is an address of {owner.value.name} already"
                 mend = "give each its own; one that two share would have its capacity counted twice"
                 self._report.add(described.place, what, mend)
-            self._found.addresses[address] = name
 
     def _check_az(self, az: str, place: Place) -> None:
         if self._azs and az not in self._azs:

@@ -36,8 +36,9 @@ def _lines() -> Iterator[str]:
         is_array = told.get("type") == "array"
         reference = (told["items"] if is_array else told)["$ref"]
         yield from _table(drawn, reference, f"`[[{key}]]`" if is_array else f"`[{key}]`")
-        for name, (inner, where) in _INNER.items():
-            if inner in _definition(drawn, reference)["properties"] and inner_left.pop(name, None):
+        for name, (inner, where) in list(inner_left.items()):
+            if inner in _definition(drawn, reference)["properties"]:
+                del inner_left[name]
                 yield from _table(drawn, f"#/$defs/{name}", f"`{inner}`", where)
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from evenkeel.model.errors import InputError, Problem
 from evenkeel.region.config.lines import Keys, line_numbers
+from evenkeel.region.config.texts import plain
 
 PROBLEMS_MAX = 1_000  # a file with more has one cause that the first of them show
 
@@ -23,7 +24,7 @@ class Place:
 
     def __str__(self) -> str:
         path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.keys).removeprefix(".")
-        return f"{path} ({self.name})" if self.name else path
+        return plain(f"{path} ({self.name})" if self.name else path)
 
 
 class Report:
@@ -43,6 +44,10 @@ class Report:
     def add_elsewhere(self, where: str, place: Place, what: str, mend: str) -> None:
         """A problem in another file, `where`, which is named at `place` of this one."""
         self._keep(self._line(place.keys), Problem(where, what, mend))
+
+    def is_written(self, place: Place) -> bool:
+        """Whether the key at `place` stands in the file, rather than being a default."""
+        return place.keys in self._lines
 
     def raise_if_any(self) -> None:
         """Raises `InputError` with every problem found."""

@@ -154,7 +154,7 @@ class ZoneTable(Table):
 
 
 class ProbeTable(Table):
-    """How a load balancer is probed: the defaults here, and what differs in its own `probe`, which has the same keys."""
+    """How load balancers are probed; a load balancer's own `probe` has the same keys, for what differs."""
 
     kind: Annotated[ProbeKind, _ByValue] | None = None
     """`tcp`: a connection opens; `http`, `https`: a request is answered 2xx or 3xx; `reported`: it reports itself."""

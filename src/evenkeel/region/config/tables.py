@@ -41,6 +41,11 @@ class Rows(Generic[T]):
     lost: set[str] = field(default_factory=set)
     is_whole: bool = True  # False: one without a name is lost too, so no reference can be called unknown
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether the file has none, not even one at fault."""
+        return self.is_whole and not self.entries and not self.lost
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:

@@ -38,13 +38,18 @@ class BadText(EvenkeelError):
         super().__init__(what)
 
 
+def plain(text: str) -> str:
+    """`text` with what does not print told by its code point: a report must not steer a terminal."""
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
+
+
 def shown(value: object) -> str:
     """`value` as TOML would write it, cut to a readable length."""
     match value:
         case bool():
             text = "true" if value else "false"
         case str():
-            text = '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+            text = '"' + plain(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
         case dict():
             text = "a table" if value else "an empty table"
         case list():

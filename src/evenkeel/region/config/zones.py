@@ -57,9 +57,11 @@ def _zone(entry: Entry[ZoneTable], report: Report) -> Zone:
     for index, server in enumerate(table.secondaries):
         if server in servers[: index + 1]:
             report.add(place.at("secondaries", index), f"{server} is named twice in this zone", "remove it")
-    for key, server in (("primary", primary), *((f"secondaries[{k}]", s) for k, s in enumerate(table.secondaries))):
-        if server.host in UNSPECIFIED and not (is_embedded and key == "primary"):
-            report.add(place.at(key), f"{server} is no address to ask", "use the server's own address")
+    if primary.host in UNSPECIFIED and not is_embedded:
+        report.add(place.at("primary"), f"{primary} is no address to ask", "use the server's own address")
+    for index, server in enumerate(table.secondaries):
+        if server.host in UNSPECIFIED:
+            report.add(place.at("secondaries", index), f"{server} is no address to ask", "use the server's own address")
     nameservers = tuple(table.nameservers) or ((f"ns1.{table.name}",) if is_embedded else ())
     for index, nameserver in enumerate(table.nameservers):
         if nameserver in nameservers[:index]:

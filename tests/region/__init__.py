@@ -1,0 +1,1 @@
+"""region.toml: every error, the schema, the examples."""
