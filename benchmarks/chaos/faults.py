@@ -16,7 +16,7 @@ from evenkeel.testing.watch import Seen
 PAUSE_S = (0.5, 12.0)
 SERVER_PAUSE_S = (0.2, 4.0)
 FAULT_EVERY_S = (1.0, 4.0)
-FLAP_EVERY_S = 0.8
+FLAP_EVERY_S = 0.5
 
 
 class Faults:
@@ -50,15 +50,20 @@ class Faults:
         balancers = sorted(self._subject.region.load_balancers.values(), key=lambda each: each.name)
         while not stopping.is_set():
             balancer = self._random.choice(balancers)
-            order = self._random.choice(["fail", "hang", "recover", "recover", "drain", "undrain"])
+            order = self._random.choice(
+                ["fail", "hang", "recover", "recover", "recover", "drain", "undrain", "undrain"]
+            )
             await self._order(balancer.ipv4[0], balancer.probe.port, order)
+            for balancer in balancers:
+                capacity = self._random.choice([60, 100, 160])
+                await self._order(balancer.ipv4[0], balancer.probe.port, f"capacity/{capacity}")
             await asyncio.sleep(FLAP_EVERY_S)
         for balancer in balancers:
             for order in ("recover", "undrain"):
                 await self._order(balancer.ipv4[0], balancer.probe.port, order)
 
     async def _order(self, host: str, port: int, order: str) -> None:
-        self._seen.faults[f"backend {order}"] += 1
+        self._seen.faults[f"backend {order.partition('/')[0]}"] += 1
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1.0):
                 reader, writer = await asyncio.open_connection(host, port)

@@ -5,7 +5,7 @@
 | `GET /health`, or the probe's own path | 200 with `Evenkeel-Capacity` and `Evenkeel-Load` |
 | `GET /` | says who it is |
 | any `GET` | 503 while failing; no reply while hanging |
-| `POST /-/drain`, `/-/undrain`, `/-/fail`, `/-/hang`, `/-/recover` | from this machine only |
+| `POST /-/drain`, `/-/undrain`, `/-/fail`, `/-/hang`, `/-/recover`, `/-/capacity/N` | from this machine only |
 
 For demos and rehearsal of faults; it serves nothing of value.
 """
@@ -46,6 +46,7 @@ class DemoBackend:
     balancer: LoadBalancer
     mood: Mood = Mood.READY
     draining: bool = False
+    capacity: float = -1.0  # as told; negative: as configured
     on_mood: Callable[[str], None] = lambda what: None
     _asked_at_s: deque[float] = field(default_factory=lambda: deque(maxlen=100_000))
     _connections: int = 0
@@ -53,8 +54,11 @@ class DemoBackend:
     def report(self) -> LoadReport:
         """What it would report of itself."""
         return LoadReport(
-            self.balancer.name, self.mood is Mood.READY, self.draining, self.balancer.capacity, self.load()
+            self.balancer.name, self.mood is Mood.READY, self.draining, self.reported_capacity(), self.load()
         )
+
+    def reported_capacity(self) -> float:
+        return self.capacity if self.capacity >= 0 else self.balancer.capacity
 
     def load(self) -> float:
         """Requests a second over the last `LOAD_WINDOW_S`."""
@@ -117,8 +121,10 @@ class DemoBackend:
             self.draining = order == "drain"
         elif order in _MOODS:
             self.mood = _MOODS[order]
+        elif order.startswith("capacity/") and order[9:].isdigit():
+            self.capacity = float(order[9:])
         else:
-            return "404 Not Found", "drain, undrain, fail, hang or recover"
+            return "404 Not Found", "drain, undrain, fail, hang, recover or capacity/N"
         self.on_mood(f"{self.balancer.name}: {order}")
         return "200 OK", order
 
@@ -127,7 +133,7 @@ class DemoBackend:
         drain = "Evenkeel-Drain: 1\r\n" if self.draining else ""
         head = (
             f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
-            f"Evenkeel-Capacity: {self.balancer.capacity:g}\r\nEvenkeel-Load: {self.load():g}\r\n{drain}"
+            f"Evenkeel-Capacity: {self.reported_capacity():g}\r\nEvenkeel-Load: {self.load():g}\r\n{drain}"
             "Connection: close\r\n\r\n"
         )
         return (head + body).encode("ascii", "replace")

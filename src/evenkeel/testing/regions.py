@@ -83,7 +83,7 @@ ttl-s = 1
 [planner]
 health-intake = ["{host}:{intake_1}", "{host}:{intake_2}"]
 cycle-s = 0.1
-routine-every-s = 1.0
+routine-every-s = 0.5
 removals-window-s = 3.0
 warm-up-s = 5.0
 vantage-stale-s = 3.0
