@@ -17,6 +17,8 @@ class RecordType(StrEnum):
     NS = "NS"
     SRV = "SRV"
 
+    __hash__ = str.__hash__  # the same value as Enum's own, which is a Python function: types are keys in hot paths
+
 
 class Rcode(IntEnum):
     """Response codes (RFC 1035 section 4.1.1, RFC 2136 section 2.2, RFC 8945 section 3)."""

@@ -22,7 +22,7 @@ from evenkeel.adapters.dns.failures import KeyRejected, NotSent, OutcomeUnknown,
 from evenkeel.adapters.dns.follower import Follower
 from evenkeel.adapters.dns.line import Line
 from evenkeel.adapters.dns.settings import ClientSettings
-from evenkeel.adapters.dns.view import ZoneView, changed_name, owner
+from evenkeel.adapters.dns.view import Owner, ZoneView, changed_name, owner
 from evenkeel.model.errors import EvenkeelError, InternalError, Unfinished
 from evenkeel.model.records import Rcode
 from evenkeel.model.transactions import PREREQUISITE_RCODES, Commit, RRsetEquals, Transaction
@@ -43,9 +43,10 @@ class _Pending:
 
     transaction: Transaction
     future: asyncio.Future[Commit]
-    endpoints: frozenset[str]
-    own: frozenset[str]
-    shared: frozenset[str]
+    owners: dict[str, Owner]  # of the names it writes
+    endpoints: set[str]
+    own: set[str]
+    shared: list[str]
     deadline: float
     servfails: int = 0
 
@@ -118,18 +119,21 @@ class Committer:
         return len(self._queue) + sum(map(len, self._parked.values())) + sum(map(len, self._groups))
 
     def _pending(self, transaction: Transaction) -> _Pending:
-        written = {changed_name(change) for change in transaction.changes}
-        own, shared = set(written), set[str]()
+        owners: dict[str, Owner] = {}
+        for change in transaction.changes:
+            name = changed_name(change)
+            if name not in owners:
+                owners[name] = owner(name)
+        own, shared = set(owners), list[str]()
         for requirement in transaction.requires:
-            (own if type(requirement) is RRsetEquals else shared).add(requirement.name)
-        return _Pending(
-            transaction,
-            self._loop.create_future(),
-            frozenset([owner(name)[0] for name in written]),
-            frozenset(own),
-            frozenset(shared - own),
-            self._loop.time() + self._settings.commit_deadline_s,
-        )
+            if requirement.name not in own:
+                if type(requirement) is RRsetEquals:
+                    own.add(requirement.name)
+                else:
+                    shared.append(requirement.name)
+        endpoints = {whose.endpoint for whose in owners.values()}
+        deadline = self._loop.time() + self._settings.commit_deadline_s
+        return _Pending(transaction, self._loop.create_future(), owners, endpoints, own, shared, deadline)
 
     # --- sending --------------------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class Committer:
                 queue.appendleft(pending)
                 break
             own |= pending.own
-            shared |= pending.shared
+            shared.update(pending.shared)
             busy |= pending.endpoints
             group.append(pending)
         return group
@@ -254,7 +258,7 @@ class Committer:
             self._finish(group, KeyRejected(reply.tsig_error, self._line.key.name, what))
         elif reply.rcode == Rcode.NOERROR:
             for one in group:
-                self._view.applied(one.transaction)
+                self._view.applied(one.transaction, one.owners)
             self._finish(group, Commit.APPLIED)
         elif reply.rcode in PREREQUISITE_RCODES:
             if len(group) == 1:

@@ -11,7 +11,7 @@ This is what decisions are prepared from; what decides is each commit's own prer
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -85,14 +85,18 @@ class Held:
     nodes: dict[str, Node] | None  # by first label; None for the many that have no tree
 
     def __init__(self) -> None:
-        for slot in _SLOTS:
-            setattr(self, slot, ())
+        self.fences = self.locks = self.targets = self.a = self.aaaa = self.weights = ()
+        self.rollbacks = self.rollback_a = self.rollback_aaaa = self.freezes = ()
         self.nodes = None
 
     def copy(self) -> Held:
         twin = Held()
-        for slot in _SLOTS:
-            setattr(twin, slot, getattr(self, slot))
+        if self is _NOTHING:
+            return twin
+        twin.fences, twin.locks, twin.targets = self.fences, self.locks, self.targets
+        twin.a, twin.aaaa, twin.weights = self.a, self.aaaa, self.weights
+        twin.rollbacks, twin.rollback_a, twin.rollback_aaaa = self.rollbacks, self.rollback_a, self.rollback_aaaa
+        twin.freezes = self.freezes
         if self.nodes is not None:
             twin.nodes = {label: node.copy() for label, node in self.nodes.items()}
         return twin
@@ -112,15 +116,22 @@ class Held:
 _NOTHING = Held()
 
 
-class Place(NamedTuple):
-    """Where a record set of a zone stands in the view; `slot` "" where the view does not keep it."""
+class Owner(NamedTuple):
+    """Whom a name belongs to: an endpoint, its node's first label or "", and the control label before either or ""."""
 
     endpoint: str
-    node: str  # first label, "" outside trees
-    slot: str
+    node: str
+    prefix: str
 
 
-_BY_PREFIX = {
+# Where the view keeps a set, by the control label of its name ("node" for a tree's node) and its type.
+_SLOT_OF: dict[tuple[str, str], str] = {
+    ("", "CNAME"): "targets",
+    ("", "A"): "a",
+    ("", "AAAA"): "aaaa",
+    ("node", "A"): "a",
+    ("node", "AAAA"): "aaaa",
+    ("_weights", "TXT"): "weights",
     ("_fence", "TXT"): "fences",
     ("_lock", "TXT"): "locks",
     ("_freeze", "TXT"): "freezes",
@@ -128,36 +139,26 @@ _BY_PREFIX = {
     ("_rollback", "A"): "rollback_a",
     ("_rollback", "AAAA"): "rollback_aaaa",
 }
-_AT_ENDPOINT = {"CNAME": "targets", "A": "a", "AAAA": "aaaa"}
-_AT_NODE = {"A": "a", "AAAA": "aaaa"}
 _ADDRESSES = frozenset({"a", "aaaa", "rollback_a", "rollback_aaaa"})
 _PREFIXES = frozenset({"_fence", "_lock", "_freeze", "_rollback"})
 
 
-def owner(name: str) -> tuple[str, str, str]:
-    """The endpoint that `name` belongs to, its node's label or "", and the control label before either or ""."""
+def owner(name: str) -> Owner:
+    """Whom `name` belongs to."""
     label, _, rest = name.partition(".")
     if label in _PREFIXES:
-        return rest, "", label
+        return Owner(rest, "", label)
     if label == "_weights":
-        endpoint, node, inner = owner(rest)
-        return endpoint, node, "_weights" + inner
+        inner = owner(rest)
+        return Owner(inner.endpoint, inner.node, label + inner.prefix)
     if rest.startswith("_tree."):
-        return rest[len("_tree.") :], sys.intern(label), ""
-    return name, "", ""
+        return Owner(rest[len("_tree.") :], sys.intern(label), "")
+    return Owner(name, "", "")
 
 
-@lru_cache(maxsize=4096)
-def locate(name: str, rtype: str) -> Place:
-    """Where the set of `rtype` at `name` stands in the view."""
-    endpoint, node, prefix = owner(name)
-    if prefix == "_weights":
-        slot = "weights" if rtype == "TXT" else ""
-    elif prefix:
-        slot = _BY_PREFIX.get((prefix, rtype), "")
-    else:
-        slot = (_AT_NODE if node else _AT_ENDPOINT).get(rtype, "")
-    return Place(endpoint, node, slot)
+def slot_of(whose: Owner, rtype: str) -> str:
+    """Where the view keeps a set of `rtype` at that name; "" where it does not."""
+    return _SLOT_OF.get((whose.prefix or (whose.node and "node"), rtype), "")
 
 
 def changed_name(change: Change) -> str:
@@ -197,9 +198,9 @@ class ZoneView:
         )
 
     def node(self, name: str) -> NodeReading:
-        endpoint, label, _ = owner(name)
-        nodes = self.held(endpoint).nodes
-        node = nodes.get(label) if nodes else None
+        whose = owner(name)
+        nodes = self.held(whose.endpoint).nodes
+        node = nodes.get(whose.node) if nodes else None
         return NodeReading(name) if node is None else NodeReading(name, node.a, node.aaaa, _one(node.weights))
 
     def nodes(self, endpoint: str) -> list[str]:
@@ -217,14 +218,15 @@ class ZoneView:
 
     def rrset(self, name: str, rtype: str) -> Texts | None:
         """The set's sorted texts; None where the view does not keep such a set."""
-        endpoint, label, slot = locate(name, rtype)
+        whose = owner(name)
+        slot = slot_of(whose, rtype)
         if not slot:
             return None
-        held = self.held(endpoint)
-        if not label:
+        held = self.held(whose.endpoint)
+        if not whose.node:
             texts: Texts = getattr(held, slot)
             return texts
-        node = held.nodes.get(label) if held.nodes else None
+        node = held.nodes.get(whose.node) if held.nodes else None
         return getattr(node, slot) if node is not None else ()
 
     def holds(self, requirement: Prerequisite) -> bool:
@@ -240,16 +242,17 @@ class ZoneView:
 
     # --- our own commits ------------------------------------------------------------------------------
 
-    def applied(self, transaction: Transaction) -> None:
-        """Show what the server acknowledged."""
+    def applied(self, transaction: Transaction, owners: Mapping[str, Owner] | None = None) -> None:
+        """Show what the server acknowledged. `owners`: of the changed names, where the caller has them already."""
         self._acknowledged += 1
         fresh: dict[str, Held] = {}
         for change in transaction.changes:
-            endpoint, label, prefix = owner(changed_name(change))
-            held = fresh.get(endpoint)
+            name = changed_name(change)
+            whose = owner(name) if owners is None else owners[name]
+            held = fresh.get(whose.endpoint)
             if held is None:
-                held = fresh[endpoint] = self.held(endpoint).copy()
-            _CHANGES[type(change)](held, change, label, prefix)
+                held = fresh[whose.endpoint] = self.held(whose.endpoint).copy()
+            _CHANGES[type(change)](held, change, whose)
         for endpoint, held in fresh.items():
             self._overlay[endpoint] = (held, self._acknowledged)
 
@@ -294,19 +297,24 @@ class Stage:
         self._view = view
         self._whole = whole
         self._staged: dict[str, Held] = {}
+        self._name = ""
+        self._owner = Owner("", "", "")
 
     def as_whole(self) -> None:
         """The server answers with the whole zone where differences were asked for; said before the first record."""
         self._whole = True
 
     def record(self, added: bool, name: str, rtype: str, text: str) -> None:
-        endpoint, label, slot = locate(name, rtype)
+        whose = owner(name) if name != self._name else self._owner
+        self._name, self._owner = name, whose  # records of one name come together
+        slot = slot_of(whose, rtype)
         if not slot:
             return
-        held = self._staged.get(endpoint)
+        held = self._staged.get(whose.endpoint)
         if held is None:
-            held = Held() if self._whole else self._view.base_of(endpoint).copy()
-            self._staged[endpoint] = held
+            held = Held() if self._whole else self._view.base_of(whose.endpoint).copy()
+            self._staged[whose.endpoint] = held
+        label = whose.node
         thing = _node(held, label) if label else held
         texts: Texts = getattr(thing, slot)
         setattr(thing, slot, _with(texts, slot, text) if added else tuple(one for one in texts if one != text))
@@ -352,38 +360,43 @@ def _drop_if_empty(held: Held, label: str) -> None:
                 held.nodes = None
 
 
-def _add(held: Held, change: AddRRs, label: str, _: str) -> None:
-    slot = locate(change.rrset.name, change.rrset.type).slot
+def _add(held: Held, change: AddRRs, whose: Owner) -> None:
+    rrset = change.rrset
+    slot = slot_of(whose, rrset.type)
     if not slot:
         return
-    thing = _node(held, label) if label else held
-    for text in change.rrset.rdatas:
-        setattr(thing, slot, _with(getattr(thing, slot), slot, text))
+    thing = _node(held, whose.node) if whose.node else held
+    stood: Texts = getattr(thing, slot)
+    setattr(thing, slot, tuple(sorted({*stood, *rrset.rdatas})) if stood else rrset.rdatas)
 
 
-def _delete_rrset(held: Held, change: DeleteRRset, label: str, _: str) -> None:
-    slot = locate(change.name, change.type).slot
-    if slot and label:
-        if held.nodes and label in held.nodes:
-            setattr(held.nodes[label], slot, ())
-            _drop_if_empty(held, label)
-    elif slot:
-        setattr(held, slot, ())
+def _delete_rrset(held: Held, change: DeleteRRset, whose: Owner) -> None:
+    _clear(held, whose, slot_of(whose, change.type))
 
 
-def _delete_rrs(held: Held, change: DeleteRRs, label: str, _: str) -> None:
-    slot = locate(change.name, change.type).slot
+def _delete_rrs(held: Held, change: DeleteRRs, whose: Owner) -> None:
+    slot = slot_of(whose, change.type)
     if not slot:
         return
-    thing = _node(held, label) if label else held
+    thing = _node(held, whose.node) if whose.node else held
     setattr(thing, slot, tuple(one for one in getattr(thing, slot) if one not in change.rdatas))
-    if label:
-        _drop_if_empty(held, label)
+    if whose.node:
+        _drop_if_empty(held, whose.node)
 
 
-def _delete_name(held: Held, change: DeleteName, label: str, prefix: str) -> None:
+def _delete_name(held: Held, change: DeleteName, whose: Owner) -> None:
     for rtype in RecordType:
-        _delete_rrset(held, DeleteRRset(change.name, rtype), label, prefix)
+        _clear(held, whose, slot_of(whose, rtype))
+
+
+def _clear(held: Held, whose: Owner, slot: str) -> None:
+    if not slot:
+        return
+    if not whose.node:
+        setattr(held, slot, ())
+    elif held.nodes and whose.node in held.nodes:
+        setattr(held.nodes[whose.node], slot, ())
+        _drop_if_empty(held, whose.node)
 
 
 # Keyed by the change's own class, which mypy cannot follow into the argument's type: hence `...`.

@@ -77,7 +77,7 @@ class ZoneClient:
 
     async def read_node(self, node: str) -> NodeReading:
         """Raises `Unreachable`."""
-        await self._follower.fresh(owner(node)[0])
+        await self._follower.fresh(owner(node).endpoint)
         return self._view.node(node)
 
     async def nodes(self, endpoint: str) -> Sequence[str]:
