@@ -13,11 +13,10 @@ from pathlib import Path
 from benchmarks.chaos.faults import Faults
 from evenkeel.adapters.dns.resolve import ServerResolver
 from evenkeel.adapters.plan_store.client import PlanFollower
-from evenkeel.adapters.secrets import read_secret
 from evenkeel.endpoints.audit import audit_endpoint
 from evenkeel.model.plan import Plan
 from evenkeel.model.region import ServerKind
-from evenkeel.testing.regions import ZONE, LiveRegion, running
+from evenkeel.testing.regions import ZONE, LiveRegion, running, token_of
 from evenkeel.testing.watch import Seen, ask, inspect
 
 PUBLISH_DEADLINE_S = 60.0
@@ -56,9 +55,8 @@ async def run_part(kind: ServerKind, minutes: float, seed: int) -> tuple[Seen, i
     seen = Seen()
     with tempfile.TemporaryDirectory(prefix=f"chaos-{kind.value}-") as folder, running(kind, Path(folder)) as subject:
         endpoints = sorted(subject.region.endpoints)
-        token = read_secret_when_there(subject)
         stop_faults, stop_watching = asyncio.Event(), asyncio.Event()
-        async with PlanFollower(subject.region.name, subject.region.plan_store, await token) as plans:
+        async with PlanFollower(subject.region.name, subject.region.plan_store, await token_of(subject)) as plans:
             watchers = [
                 asyncio.create_task(ask(seen, subject.primary, endpoints, stop_watching)),
                 asyncio.create_task(inspect(seen, subject.primary, endpoints, stop_watching)),
@@ -80,16 +78,6 @@ async def run_part(kind: ServerKind, minutes: float, seed: int) -> tuple[Seen, i
                 seen.told.append("the supervisor is gone")
                 is_converged = False
         return seen, made, is_published and is_converged
-
-
-async def read_secret_when_there(subject: LiveRegion) -> str:
-    """The plan store's token, once the first start has made it."""
-    for _ in range(200):
-        try:
-            return read_secret(subject.region.state_dir, "plan-store")
-        except Exception:
-            await asyncio.sleep(0.1)
-    return read_secret(subject.region.state_dir, "plan-store")
 
 
 async def _progress(seen: Seen, plans: PlanFollower, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenkeel.adapters.secrets import secret_path
+from evenkeel.adapters.secrets import read_secret, secret_path
 from evenkeel.model.region import HostPort, Region, ServerKind
 from evenkeel.region.config import load
 from evenkeel.testing.servers import Server, bind_server, knot_server
@@ -123,6 +124,16 @@ class LiveRegion:
 
     def is_up(self) -> bool:
         return self.process.poll() is None
+
+
+async def token_of(region: LiveRegion) -> str:
+    """The plan store's token, once the region's first start has made it. Raises `InputError`."""
+    path = secret_path(region.region.state_dir, "plan-store")
+    for _ in range(200):
+        if path.exists():
+            break
+        await asyncio.sleep(0.1)
+    return read_secret(region.region.state_dir, "plan-store")
 
 
 @contextlib.contextmanager
