@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,16 @@ def test_a_program_that_fails_at_once_is_retried_with_growing_delays_and_hinders
     details = supervise(tmp_path, [program("audit", FAILING), program("planner-1", SLEEPER)], body)
     assert details[0].startswith("audit exited with code 7 (no such zone); starts again in 0.")
     assert "no such zone" in (tmp_path / "log" / "audit.stderr").read_text()
+
+
+def test_a_program_that_is_to_stay_down_for_a_while_does(tmp_path: Path) -> None:
+    async def body(supervisor: Supervisor, _: asyncio.Event) -> None:
+        await until(lambda: pid_of(supervisor, "backend-1") > 0)
+        os.kill(pid_of(supervisor, "backend-1"), signal.SIGKILL)
+        await until(lambda: supervisor.states()["backend-1"].state == "backing-off")
+
+    backend = replace(program("backend-1", SLEEPER), down_s=600.0)
+    assert supervise(tmp_path, [backend], body) == ["backend-1 was ended by SIGKILL; starts again in 600.0 s"]
 
 
 def test_words_of_an_earlier_failure_are_not_told_again(tmp_path: Path) -> None:

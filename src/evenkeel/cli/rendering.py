@@ -29,9 +29,12 @@ WARNINGS = frozenset(
 ADDRESSES_SHOWN = 8
 
 
-def endpoint_table(views: Sequence[EndpointView]) -> Table:
-    """One row an endpoint."""
+def endpoint_table(views: Sequence[EndpointView], *, is_fitted: bool = False) -> Table:
+    """One row an endpoint. Fitted to a screen, the answer's column gives way to all others."""
     table = _table("endpoint", "state", "answer", "gen", "age", "by", "healthy")
+    if is_fitted:
+        table.expand = True
+        table.columns[2].ratio = 1
     for number in (3, 4):
         table.columns[number].justify = "right"
     for view in views:
@@ -70,7 +73,7 @@ def load_balancer_lines(views: Sequence[LoadBalancerView], width: int, lines_max
             plain(view.name),
             (f" {view.az}", "dim"),
             "" if view.standing == HealthStanding.HEALTHY else f" {view.standing}",
-            (f" {view.load:g}/{view.capacity:g}" if view.load >= 0 else f" {view.capacity:g}", "dim"),
+            (f" {view.load:g}/{view.capacity:g}" if min(view.load, view.capacity) >= 0 else "", "dim"),
         )
         for view in views
     ]
@@ -109,9 +112,8 @@ def component_table(states: dict[str, ComponentState], now_ms: int) -> Table:
 
 def event_text(event: Event, line: str) -> Text:
     """An event's line, coloured by how much it matters."""
-    if event.kind in ALARMS:
-        return Text(line, "bold red")
-    return Text(line, "yellow" if event.kind in WARNINGS else "", no_wrap=True, overflow="ellipsis")
+    style = "bold red" if event.kind in ALARMS else "yellow" if event.kind in WARNINGS else ""
+    return Text(line, style, no_wrap=True, overflow="ellipsis")
 
 
 def answer_text(view: EndpointView) -> str:

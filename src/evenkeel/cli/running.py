@@ -104,7 +104,7 @@ async def _run(ready: Up, *, has_view: bool, for_s: float, as_json: bool) -> Non
     else:
         watching = asyncio.create_task(_print_events(reader, as_json))
     try:
-        await ready.supervisor.run(stopping)
+        await ready.run(stopping)
     finally:
         stopping.set()
         watching.cancel()

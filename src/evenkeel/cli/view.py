@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.rule import Rule
 from rich.text import Text
 
-from evenkeel.adapters.journal import JournalReader
+from evenkeel.adapters.journal import JournalReader, journal_folder
 from evenkeel.adapters.lines import now_ms
 from evenkeel.cli.output import event_line
 from evenkeel.cli.rendering import (
@@ -39,7 +39,7 @@ REDRAW_S = 0.25
 PICTURE_S = 0.5
 REOPEN_S = 2.0
 EVENTS_KEPT = 200
-EVENTS_SHARE = 0.35  # of the screen's height
+EVENTS_SHARE = 0.3  # of the screen's height
 ENDPOINTS_READ_MAX = 2_000  # in a larger region only so many are looked at, to spare this machine
 LOAD_BALANCER_LINES_MAX = 4
 TROUBLED_MAX = 4
@@ -53,6 +53,7 @@ class Screen:
     region: Region
     started_s: float
     picture: Picture | None = None
+    is_stopping: bool = False
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     def draw(self, states: dict[str, ComponentState], width: int, height: int) -> RenderableType:
@@ -78,7 +79,7 @@ class Screen:
         return Group(
             *top,
             _rule(_endpoints_title(endpoints, rows)),
-            endpoint_table(endpoints[:rows]),
+            endpoint_table(endpoints[:rows], is_fitted=True),
             *bottom,
             _rule("events"),
             *(event_text(event, event_line(event)[SKIP_DATE:]) for event in list(self.events)[-events_height:]),
@@ -87,11 +88,11 @@ class Screen:
     def _head(self, picture: Picture, states: dict[str, ComponentState]) -> Text:
         running = sum(state.state == "running" for state in states.values())
         facts = [
-            f"region {picture.region}",
-            f"up {age_text(int((time.monotonic() - self.started_s) * 1000))}",
-            f"{running} of {len(states)} components",
-            f"plan {picture.generation} by {picture.planner}" if picture.generation > 0 else "no plan yet",
+            picture.region,
             state_counts(picture.endpoints) or "zones not read yet",
+            f"plan {picture.generation} by {picture.planner}" if picture.generation > 0 else "no plan yet",
+            f"{running}/{len(states)} processes",
+            f"up {age_text(int((time.monotonic() - self.started_s) * 1000))}",
         ]
         has_alarm = any(view.state in BAD_STATES for view in picture.endpoints)
         text = Text("evenkeel", "bold red" if has_alarm else "bold green", no_wrap=True, overflow="ellipsis")
@@ -101,6 +102,8 @@ class Screen:
         return text
 
     def _hint(self) -> Text:
+        if self.is_stopping:
+            return Text("stopping in order; Ctrl-C again kills", "bold yellow", no_wrap=True, overflow="ellipsis")
         return Text(f"try: {dig_line(self.region)}   stop: Ctrl-C", "dim", no_wrap=True, overflow="ellipsis")
 
 
@@ -122,6 +125,7 @@ async def show(up: Up, reader: JournalReader, stopping: asyncio.Event) -> None:
         with Live(console=console, screen=True, auto_refresh=False, transient=True) as live:
             while True:
                 screen.events.extend(reader.poll())
+                screen.is_stopping = stopping.is_set()
                 live.update(screen.draw(up.supervisor.states(), console.width, console.height), refresh=True)
                 await asyncio.sleep(REDRAW_S)
     finally:
@@ -135,6 +139,8 @@ async def _look(screen: Screen, up: Up, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
             async with observing(up.region) as observer:
+                history = JournalReader(journal_folder(up.region.state_dir)).history()
+                await asyncio.to_thread(observer.ages.note, history)
                 await _take_pictures(screen, up, observer, names, stopping)
         except EvenkeelError as error:
             screen.picture = Picture(up.region.name, now_ms(), notes=(str(error),))

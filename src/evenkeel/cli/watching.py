@@ -94,7 +94,7 @@ def _print_picture(picture: Picture) -> None:
     for note in picture.notes:
         say(f"! {note}")
     for table in (
-        endpoint_table(picture.endpoints),
+        endpoint_table(picture.endpoints, is_fitted=is_terminal()),
         load_balancer_table(picture.load_balancers),
         component_table(picture.components, picture.at_ms),
     ):

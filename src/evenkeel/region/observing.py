@@ -112,8 +112,9 @@ class Observer:
                 views.append(EndpointView(name, endpoint.layout.value, EndpointState.UNREACHABLE))
             else:
                 views.append(await self._endpoint(endpoint, plan, at_ms, healthy if load_balancers else None))
-        if plan is None:
-            notes.append("the plan store does not answer: how far endpoints lag is not known")
+        if not self._plans.is_up:
+            seen = f"; the newest plan seen is {plan.generation}" if plan is not None else ""
+            notes.append(f"the plan store does not answer: how far endpoints lag is not known{seen}")
         return Picture(
             self._region.name,
             at_ms,

@@ -43,12 +43,16 @@ LAST_WORDS_OCTETS = 300
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to keep running. `ready_at` answers `/healthz` once it is up; None where nothing tells."""
+    """What to keep running. `ready_at` answers `/healthz` once it is up; None where nothing tells.
+
+    Once ended it stays down for `down_s` at least.
+    """
 
     name: str
     arguments: tuple[str, ...]
     wave: int = 0
     ready_at: HostPort | None = None
+    down_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -113,7 +117,7 @@ class Supervisor:
             if time.monotonic() - started_s >= STEADY_S:
                 child.attempts = 0
             child.attempts += 1
-            delay_s = backoff_s(child.attempts, self.chance)
+            delay_s = max(child.program.down_s, backoff_s(child.attempts, self.chance))
             self._tell(child, EventKind.STOPPED, f"{child.program.name} {how}; starts again in {delay_s:.1f} s")
             child.restarts += 1
             self._change(child, "backing-off")

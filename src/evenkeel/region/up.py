@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -16,26 +17,39 @@ from evenkeel.adapters.lines import now_ms
 from evenkeel.adapters.logs import file_log
 from evenkeel.adapters.secrets import make_missing_secrets, secret_names
 from evenkeel.model.errors import InputError
+from evenkeel.model.events import EventKind
 from evenkeel.model.region import Region
+from evenkeel.ports.journal import Journal
 from evenkeel.region.compiled import dump_compiled
-from evenkeel.region.components import Component, components
+from evenkeel.region.components import Component, Kind, components
 from evenkeel.region.supervisor import Program, Supervisor
 from evenkeel.region.up_state import ComponentState, UpState, compiled_path, only_one, write_up_state
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+# A demo backend plays a load balancer. Killing it has to be a failure that probes see and answers follow, so it stays
+# down for a while; everything of evenkeel's own is back at once.
+BACKEND_DOWN_S = 20.0
 PROCESS = "up"  # under this name the supervisor writes its journal and its log
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """A region that is ready to run: `await supervisor.run(stopping)`."""
+    """A region that is ready to run."""
 
     region: Region
     components: tuple[Component, ...]
     supervisor: Supervisor
-    made_secrets: tuple[str, ...]
+    journal: Journal
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run it until `stopping` is set and everything has ended."""
+        self.journal.record(EventKind.STARTED, detail=f"pid {os.getpid()}, {len(self.components)} components")
+        try:
+            await self.supervisor.run(stopping)
+        finally:
+            self.journal.record(EventKind.STOPPED, detail="every component has ended")
 
 
 @contextlib.contextmanager
@@ -46,7 +60,7 @@ def prepared(region: Region) -> Iterator[Up]:
     """
     with only_one(region.state_dir):
         try:
-            made = make_missing_secrets(region.state_dir, secret_names(region))
+            make_missing_secrets(region.state_dir, secret_names(region))
             dump_compiled(region, compiled_path(region.state_dir))
         except OSError as error:
             raise InputError.one(
@@ -66,7 +80,7 @@ def prepared(region: Region) -> Iterator[Up]:
                 _StateFile(region, now_ms(), log).write,
                 random.Random(),
             )
-            yield Up(region, everyone, supervisor, made)
+            yield Up(region, everyone, supervisor, journal)
         finally:
             journal.close()
             lines.close()
@@ -78,7 +92,8 @@ def program(component: Component, region: Region) -> Program:
         *run_component_arguments(component.name, compiled_path(region.state_dir)),
         *("--supervisor", str(os.getpid()), "--log-to", "file"),
     )
-    return Program(component.name, arguments, component.wave, component.metrics)
+    down_s = BACKEND_DOWN_S if component.kind is Kind.BACKEND else 0.0
+    return Program(component.name, arguments, component.wave, component.metrics, down_s)
 
 
 def run_component_arguments(name: str, compiled: Path) -> tuple[str, ...]:
