@@ -6,7 +6,7 @@ them; weights are brought to lowest terms in each family, so equal shares make e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
 
@@ -59,23 +59,27 @@ def answer_of(
     )
 
 
-def read_answer(endpoint: Endpoint, pool: Iterable[LoadBalancer], answer: Answer) -> Read:
+def read_answer(endpoint: Endpoint, pool: Sequence[LoadBalancer], answer: Answer) -> Read:
     """The inverse of `answer_of`, up to a common factor of all weights."""
     a = dict(zip(answer.a, answer.a_weights, strict=True))
     aaaa = dict(zip(answer.aaaa, answer.aaaa_weights, strict=True))
-    weights, ours = [], set()
-    for balancer in pool:
-        weight = 0
-        for wanted, addresses, published in ((endpoint.ipv4, balancer.ipv4, a), (endpoint.ipv6, balancer.ipv6, aaaa)):
-            found = [address for address in addresses if address in published] if wanted else []
-            weight = weight or sum(published[address] for address in found)
-            ours.update(found)
-        weights.append(weight)
+    four = [_weight(lb.ipv4, a) if endpoint.ipv4 else 0 for lb in pool]
+    six = [_weight(lb.ipv6, aaaa) if endpoint.ipv6 else 0 for lb in pool]
+    # Each family is in lowest terms of its own: a load balancer that is in both tells their common scale.
+    scale_four, scale_six = next(((w6, w4) for w4, w6 in zip(four, six, strict=True) if w4 and w6), (1, 1))
+    weights = [w4 * scale_four or w6 * scale_six for w4, w6 in zip(four, six, strict=True)]
+    common = gcd(*weights) or 1
+    ours_four = {address for lb in pool for address in lb.ipv4} if endpoint.ipv4 else set()
+    ours_six = {address for lb in pool for address in lb.ipv6} if endpoint.ipv6 else set()
     foreign = Foreign(
-        tuple((address, weight) for address, weight in a.items() if address not in ours),
-        tuple((address, weight) for address, weight in aaaa.items() if address not in ours),
+        tuple((address, weight) for address, weight in a.items() if address not in ours_four),
+        tuple((address, weight) for address, weight in aaaa.items() if address not in ours_six),
     )
-    return Read(tuple(weights), foreign)
+    return Read(tuple(weight // common for weight in weights), foreign)
+
+
+def _weight(addresses: Sequence[str], published: Mapping[str, int]) -> int:
+    return sum(published.get(address, 0) for address in addresses)
 
 
 def _family(members: Sequence[tuple[tuple[str, ...], int]], foreign: Weighted) -> list[tuple[str, int]]:

@@ -243,7 +243,7 @@ class PlanningTable:
 
     def _awaits_verdicts(self, view: View, now_s: float) -> Flags:
         """A first answer waits for verdicts on its pool, and the first plan for those on all pools; for a time."""
-        undecided = (view.standing == members.NEW) | (view.standing == members.UNKNOWN)
+        undecided = _is_undecided(view)
         awaits: Flags = view.count(undecided) > 0
         if now_s >= self._warm_at_s:
             awaits[:] = False
@@ -270,7 +270,9 @@ class PlanningTable:
         fresh = whole_weights(self.pools, member, parts, settings.weight_steps)
         if routine:
             off = drifted(self.pools, published, parts, settings.weight_steps, settings.weight_hysteresis)
-            why = np.where(off[view.numbers] & (why == 0), Why.WEIGHTS, why)
+            # What is remembered of a load balancer without a verdict differs between Planners; they would take turns.
+            unsure = view.count(step.member & _is_undecided(view)) > 0
+            why = np.where(off[view.numbers] & (why == 0) & ~unsure, Why.WEIGHTS, why)
         moved = np.zeros(len(self.pools.endpoints), dtype=np.bool_)
         moved[view.numbers[why > 0]] = True
         weight = np.where(moved[self.pools.edge_endpoint], fresh, published)
@@ -314,3 +316,8 @@ class PlanningTable:
             Withheld(self.pools.load_balancers[lb].name, Hold(hold).name.lower(), int(count))
             for (lb, hold), count in zip(kinds.T.tolist(), counts.tolist(), strict=True)
         )
+
+
+def _is_undecided(view: View) -> Flags:
+    undecided: Flags = (view.standing == members.NEW) | (view.standing == members.UNKNOWN)
+    return undecided
