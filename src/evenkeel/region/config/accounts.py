@@ -7,8 +7,9 @@ from pathlib import Path
 
 from evenkeel.region.config import patterns, texts
 from evenkeel.region.config.documents import read_text
+from evenkeel.region.config.limits import ENDPOINTS_MAX
 from evenkeel.region.config.report import Place, Report
-from evenkeel.region.config.shapes import ENDPOINTS_MAX, EndpointTemplateTable
+from evenkeel.region.config.shapes import EndpointTemplateTable
 from evenkeel.region.config.tables import Entry
 
 

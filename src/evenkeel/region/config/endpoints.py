@@ -10,9 +10,11 @@ from evenkeel.model.policy import DnsPolicy
 from evenkeel.model.region import Endpoint, EndpointKind, Zone
 from evenkeel.region.config import patterns, texts
 from evenkeel.region.config.accounts import accounts
+from evenkeel.region.config.fields import Family
+from evenkeel.region.config.limits import ENDPOINTS_MAX
 from evenkeel.region.config.pools import EndpointEntry, Pool, Pools, addresses_max, usable
 from evenkeel.region.config.report import Place, Report
-from evenkeel.region.config.shapes import ENDPOINTS_MAX, EndpointTemplateTable, Family
+from evenkeel.region.config.shapes import EndpointTemplateTable
 from evenkeel.region.config.tables import Entry, Tables
 from evenkeel.region.config.zones import reserved_label, zone_of
 

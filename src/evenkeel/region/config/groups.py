@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from evenkeel.region.config import patterns, texts
+from evenkeel.region.config.limits import LOAD_BALANCERS_MAX
 from evenkeel.region.config.report import Place, Report
-from evenkeel.region.config.shapes import LOAD_BALANCERS_MAX, LoadBalancerGroupTable
+from evenkeel.region.config.shapes import LoadBalancerGroupTable
 
 _NAME_VARIABLES = ("group", "az", "i", "n")
 _ADDRESS_VARIABLES = ("n", "i", "k")

@@ -9,8 +9,9 @@ from evenkeel.model.health import Probe, ProbeKind
 from evenkeel.model.region import LoadBalancer
 from evenkeel.region.config import texts
 from evenkeel.region.config.groups import expand
+from evenkeel.region.config.limits import LOAD_BALANCERS_MAX
 from evenkeel.region.config.report import Place, Report
-from evenkeel.region.config.shapes import LOAD_BALANCERS_MAX, LoadBalancerGroupTable, LoadBalancerTable
+from evenkeel.region.config.shapes import LoadBalancerGroupTable, LoadBalancerTable
 from evenkeel.region.config.tables import Entry, Tables
 
 

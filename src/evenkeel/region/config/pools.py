@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from evenkeel.region.config import texts
+from evenkeel.region.config.fields import Family
 from evenkeel.region.config.load_balancers import Described, LoadBalancers
 from evenkeel.region.config.report import Place, Report
-from evenkeel.region.config.shapes import EndpointTable, EndpointTemplateTable, Family, SelectTable
+from evenkeel.region.config.shapes import EndpointTable, EndpointTemplateTable, SelectTable
 from evenkeel.region.config.tables import Entry
 
 EndpointEntry = Entry[EndpointTable] | Entry[EndpointTemplateTable]

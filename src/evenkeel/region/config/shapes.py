@@ -9,89 +9,47 @@ None as a default means that it depends: on the preset, on what is inherited, or
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, Strict, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from evenkeel.model.health import ProbeKind
 from evenkeel.model.plan import Layout
 from evenkeel.model.policy import CleanUpBy, DnsPreset, EmptyAnswer, Lock, MissingPlan, StalenessCheck
-from evenkeel.model.region import Approval, EndpointKind, HostPort, ServerKind
-from evenkeel.region.config import texts
-
-ENDPOINTS_MAX = 200_000
-LOAD_BALANCERS_MAX = 20_000
-ZONES_MAX = 1_000
-AZS_MAX = 16
-BACKENDS_MAX = 64
-PROCESSES_MAX = 64
-ADDRESSES_MAX = 8  # of one family, at one load balancer
-DAY_S = 86_400
-
-T = TypeVar("T")
-
-
-class Family(StrEnum):
-    IPV4 = "ipv4"
-    IPV6 = "ipv6"
-
-
-def _door(parse: Callable[[object], T]) -> Callable[[Any], T]:
-    def validate(value: Any) -> T:
-        try:
-            return parse(value)
-        except texts.BadText as error:
-            raise PydanticCustomError("text", "{what}", {"what": error.what, "mend": error.mend}) from error
-
-    return validate
-
-
-def _text(pattern: str = "", **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", **({"pattern": f"^{pattern}$"} if pattern else {}), **more})
-
-
-Label = Annotated[str, PlainValidator(_door(texts.label)), _text(texts.LABEL_FORM)]
-KeyName = Annotated[str, PlainValidator(_door(texts.key_name)), _text(texts.KEY_NAME_FORM)]
-DomainName = Annotated[str, PlainValidator(_door(texts.domain_name)), _text(examples=["db.demo.example"])]
-IPv4 = Annotated[str, PlainValidator(_door(texts.ipv4_address)), _text(format="ipv4")]
-IPv6 = Annotated[str, PlainValidator(_door(texts.ipv6_address)), _text(format="ipv6")]
-Host = Annotated[str, PlainValidator(_door(texts.host)), _text(examples=["127.0.0.1"])]
-Listener = Annotated[HostPort, PlainValidator(_door(texts.host_port)), _text(examples=["127.0.0.1:5310"])]
-ZoneServer = Annotated[HostPort, PlainValidator(_door(texts.zone_server)), _text(examples=["192.0.2.53:53"])]
-HttpPath = Annotated[str, PlainValidator(_door(texts.http_path)), _text("/.*")]
-HttpHost = Annotated[str, PlainValidator(_door(texts.http_host)), _text(examples=["db.demo.example"])]
-
-Port = Annotated[int, Field(ge=1, le=texts.PORT_MAX)]
-Seconds = Annotated[float, Field(gt=0, le=DAY_S)]
-TtlSeconds = Annotated[int, Field(ge=0, le=DAY_S)]
-Share = Annotated[float, Field(gt=0, le=1)]
-Amount = Annotated[float, Field(gt=0, le=1e15)]
-
-# Texts are taken for enum members by value; elsewhere types are strict.
-_ByValue = Strict(False)
-
-
-def kebab(attribute: str) -> str:
-    return attribute.replace("_", "-")
-
-
-class Table(BaseModel):
-    """What every table shares."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        alias_generator=kebab,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
-
-    # Where a key that has to be there is at fault: what to read the rest of the table with.
-    stand_ins: ClassVar[dict[str, Any]] = {}
+from evenkeel.model.region import Approval, EndpointKind, ServerKind
+from evenkeel.region.config.fields import (
+    Amount,
+    ByValue,
+    DomainName,
+    Family,
+    Host,
+    HttpHost,
+    HttpPath,
+    IPv4,
+    IPv6,
+    KeyName,
+    Label,
+    Listener,
+    Port,
+    Seconds,
+    Share,
+    Table,
+    TtlSeconds,
+    ZoneServer,
+)
+from evenkeel.region.config.limits import (
+    ADDRESSES_MAX,
+    AZS_MAX,
+    BACKENDS_MAX,
+    DAY_S,
+    ENDPOINTS_MAX,
+    GROUPS_MAX,
+    LOAD_BALANCERS_MAX,
+    PROCESSES_MAX,
+    TEMPLATES_MAX,
+    ZONES_MAX,
+)
+from evenkeel.region.config.texts import PORT_MAX
 
 
 class RegionTable(Table):
@@ -110,17 +68,17 @@ class RegionTable(Table):
 class PolicyTable(Table):
     """How Enactors and clean-up behave: a preset, and switches that differ from it."""
 
-    preset: Annotated[DnsPreset, _ByValue] = DnsPreset.SAFE
+    preset: Annotated[DnsPreset, ByValue] = DnsPreset.SAFE
     """The switches not given here: `safe`, or what ran in October 2025."""
-    staleness_check: Annotated[StalenessCheck, _ByValue] | None = None
+    staleness_check: Annotated[StalenessCheck, ByValue] | None = None
     """When an Enactor compares its plan with what is published."""
-    lock: Annotated[Lock, _ByValue] | None = None
+    lock: Annotated[Lock, ByValue] | None = None
     """Mutual exclusion of Enactors, beside the compare in the transaction."""
-    clean_up: Annotated[CleanUpBy, _ByValue] | None = None
+    clean_up: Annotated[CleanUpBy, ByValue] | None = None
     """What makes an old plan's records go."""
-    missing_plan: Annotated[MissingPlan, _ByValue] | None = None
+    missing_plan: Annotated[MissingPlan, ByValue] | None = None
     """What an Enactor does where the published plan's records are gone."""
-    empty_answer: Annotated[EmptyAnswer, _ByValue] | None = None
+    empty_answer: Annotated[EmptyAnswer, ByValue] | None = None
     """Whether a transaction may leave an endpoint without an answer."""
     keep_generations: Annotated[int, Field(ge=1, le=1_000)] | None = None
     """Nodes of an endpoint that clean-up leaves besides the current one and the rollback target."""
@@ -137,15 +95,15 @@ class ZoneTable(Table):
 
     name: DomainName
     """The zone's apex."""
-    server: Annotated[ServerKind, _ByValue] = ServerKind.EMBEDDED
+    server: Annotated[ServerKind, ByValue] = ServerKind.EMBEDDED
     """Who serves it: evenkeel itself (`embedded`), or a server that takes dynamic updates (RFC 2136)."""
     primary: ZoneServer | None = None
     """The one writable server, as `host:port`; port 53 by default. Embedded: where to listen, 127.0.0.1:5300."""
-    secondaries: Annotated[list[ZoneServer], Field(max_length=32)] = []
+    secondaries: list[ZoneServer] = Field(default_factory=list, max_length=32)
     """Servers fed by the primary; the audit asks them too, and the embedded server notifies them."""
     tsig_key: KeyName = "evenkeel"
     """Name of the key that signs updates (hmac-sha256); its secret stands in `<state-dir>/keys/tsig-<name>`."""
-    nameservers: Annotated[list[DomainName], Field(max_length=13)] = []
+    nameservers: list[DomainName] = Field(default_factory=list, max_length=13)
     """Embedded: the zone's NS names; `ns1.<zone>` by default."""
     negative_ttl_s: TtlSeconds = 5
     """Embedded: how long resolvers keep \"there is none\" (RFC 2308), in seconds."""
@@ -156,7 +114,7 @@ class ZoneTable(Table):
 class ProbeTable(Table):
     """How load balancers are probed; a load balancer's own `probe` has the same keys, for what differs."""
 
-    kind: Annotated[ProbeKind, _ByValue] | None = None
+    kind: Annotated[ProbeKind, ByValue] | None = None
     """`tcp`: a connection opens; `http`, `https`: a request is answered 2xx or 3xx; `reported`: it reports itself."""
     port: Port | None = None
     """443 by default, 80 for `http`."""
@@ -189,7 +147,7 @@ class _Balancing(Table):
     """Takes no new clients: it leaves the answers as far as the floors allow."""
     fips: bool = False
     """Meets FIPS 140; endpoints of kind `fips` take no others."""
-    labels: Annotated[dict[str, str], Field(max_length=32)] = {}
+    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
     """Free texts by which an endpoint's `select` finds it."""
     probe: ProbeTable = ProbeTable()
     """How it is probed, where that differs from [probe-defaults]."""
@@ -202,9 +160,9 @@ class LoadBalancerTable(_Balancing):
     """Its name, unique in the region."""
     az: Label
     """The az it stands in."""
-    ipv4: Annotated[list[IPv4], Field(max_length=ADDRESSES_MAX)] = []
+    ipv4: list[IPv4] = Field(default_factory=list, max_length=ADDRESSES_MAX)
     """Its IPv4 addresses."""
-    ipv6: Annotated[list[IPv6], Field(max_length=ADDRESSES_MAX)] = []
+    ipv6: list[IPv6] = Field(default_factory=list, max_length=ADDRESSES_MAX)
     """Its IPv6 addresses."""
 
 
@@ -236,22 +194,22 @@ class SelectTable(Table):
     """Pattern of names, with `*` and `?` as in a shell."""
     azs: Annotated[list[Label], Field(min_length=1, max_length=AZS_MAX)] | None = None
     """Azs they stand in."""
-    labels: Annotated[dict[str, str], Field(max_length=32)] = {}
+    labels: dict[str, str] = Field(default_factory=dict, max_length=32)
     """Labels they carry."""
 
 
 class _Pooling(Table):
     """What an endpoint and a template of endpoints share."""
 
-    layout: Annotated[Layout, _ByValue] | None = None
+    layout: Annotated[Layout, ByValue] | None = None
     """`tree` (a CNAME to the plan's node) or `flat` (addresses at the name itself); `tree`, and `flat` at an apex."""
-    load_balancers: Annotated[list[Label], Field(max_length=LOAD_BALANCERS_MAX)] = []
+    load_balancers: list[Label] = Field(default_factory=list, max_length=LOAD_BALANCERS_MAX)
     """Pool: load balancers by name. Added up with `groups` and `select`."""
-    groups: Annotated[list[Label], Field(max_length=1_000)] = []
+    groups: list[Label] = Field(default_factory=list, max_length=GROUPS_MAX)
     """Pool: all members of these groups."""
     select: SelectTable | None = None
     """Pool: load balancers by az, label or pattern of names."""
-    families: Annotated[list[Annotated[Family, _ByValue]], Field(min_length=1, max_length=2)] | None = None
+    families: Annotated[list[Annotated[Family, ByValue]], Field(min_length=1, max_length=2)] | None = None
     """Families of addresses in its answers; `["ipv4"]`, and `["ipv6"]` for kind `ipv6`."""
     ttl_s: TtlSeconds = 60
     """Seconds for which resolvers keep an answer."""
@@ -268,7 +226,7 @@ class EndpointTable(_Pooling):
 
     name: DomainName
     """The name; it stands in the region's zone with the longest match."""
-    kind: Annotated[EndpointKind, _ByValue] = EndpointKind.PUBLIC
+    kind: Annotated[EndpointKind, ByValue] = EndpointKind.PUBLIC
     """`fips`: only load balancers with `fips = true`; `ipv6`: IPv6 addresses unless `families` says otherwise."""
 
 
@@ -292,7 +250,7 @@ class EndpointTemplateTable(_Pooling):
 
     name: str
     """Pattern of the names, with {account} in it: `{account}.db.demo.example`."""
-    kind: Annotated[EndpointKind, _ByValue] = EndpointKind.ACCOUNT
+    kind: Annotated[EndpointKind, ByValue] = EndpointKind.ACCOUNT
     """As for an endpoint."""
     accounts: AccountsTable
     """Whose endpoints these are."""
@@ -334,7 +292,7 @@ class PlannerTable(Table):
     """Seconds that an endpoint's first answer waits at most for a verdict on every member of its pool."""
     load_aware: bool = False
     """Whether weights lean away from load balancers that report more load than their peers."""
-    approval: Annotated[Approval, _ByValue] = Approval.NONE
+    approval: Annotated[Approval, ByValue] = Approval.NONE
     """`required`: a plan is published only once its checksum has been approved."""
 
 
@@ -366,7 +324,7 @@ class MetricsTable(Table):
 
     host: Host = "127.0.0.1"
     """Where every process answers HTTP."""
-    port_base: Annotated[int, Field(ge=0, le=texts.PORT_MAX)] = 5400
+    port_base: Annotated[int, Field(ge=0, le=PORT_MAX)] = 5400
     """The k-th process answers at this port + k; 0 turns it off."""
 
 
@@ -384,10 +342,10 @@ class RegionFile(Table):
     policy: PolicyTable = Field(default_factory=PolicyTable)
     zone: Annotated[list[ZoneTable], Field(min_length=1, max_length=ZONES_MAX)]
     probe_defaults: ProbeTable = Field(default_factory=ProbeTable)
-    load_balancer: Annotated[list[LoadBalancerTable], Field(max_length=LOAD_BALANCERS_MAX)] = []
-    load_balancer_group: Annotated[list[LoadBalancerGroupTable], Field(max_length=1_000)] = []
-    endpoint: Annotated[list[EndpointTable], Field(max_length=ENDPOINTS_MAX)] = []
-    endpoint_template: Annotated[list[EndpointTemplateTable], Field(max_length=1_000)] = []
+    load_balancer: list[LoadBalancerTable] = Field(default_factory=list, max_length=LOAD_BALANCERS_MAX)
+    load_balancer_group: list[LoadBalancerGroupTable] = Field(default_factory=list, max_length=GROUPS_MAX)
+    endpoint: list[EndpointTable] = Field(default_factory=list, max_length=ENDPOINTS_MAX)
+    endpoint_template: list[EndpointTemplateTable] = Field(default_factory=list, max_length=TEMPLATES_MAX)
     vantage: VantageTable = Field(default_factory=VantageTable)
     planner: PlannerTable = Field(default_factory=PlannerTable)
     enactor: EnactorTable = Field(default_factory=EnactorTable)

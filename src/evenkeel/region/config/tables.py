@@ -14,11 +14,12 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from evenkeel.region.config import shapes
+from evenkeel.region.config import limits, shapes
+from evenkeel.region.config.fields import Table, kebab
 from evenkeel.region.config.report import Place, Report
 from evenkeel.region.config.texts import did_you_mean, shown
 
-T = TypeVar("T", bound=shapes.Table)
+T = TypeVar("T", bound=Table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,12 @@ def read_tables(document: dict[str, Any], report: Report) -> Tables:
     return Tables(
         region=region,
         policy=read.optional("policy", shapes.PolicyTable),
-        zones=read.rows("zone", shapes.ZoneTable, shapes.ZONES_MAX),
+        zones=read.rows("zone", shapes.ZoneTable, limits.ZONES_MAX),
         probe_defaults=read.optional("probe-defaults", shapes.ProbeTable),
-        load_balancers=read.rows("load-balancer", shapes.LoadBalancerTable, shapes.LOAD_BALANCERS_MAX),
-        groups=read.rows("load-balancer-group", shapes.LoadBalancerGroupTable, 1_000),
-        endpoints=read.rows("endpoint", shapes.EndpointTable, shapes.ENDPOINTS_MAX),
-        templates=read.rows("endpoint-template", shapes.EndpointTemplateTable, 1_000),
+        load_balancers=read.rows("load-balancer", shapes.LoadBalancerTable, limits.LOAD_BALANCERS_MAX),
+        groups=read.rows("load-balancer-group", shapes.LoadBalancerGroupTable, limits.GROUPS_MAX),
+        endpoints=read.rows("endpoint", shapes.EndpointTable, limits.ENDPOINTS_MAX),
+        templates=read.rows("endpoint-template", shapes.EndpointTemplateTable, limits.TEMPLATES_MAX),
         vantage=read.optional("vantage", shapes.VantageTable),
         planner=read.optional("planner", shapes.PlannerTable),
         enactor=read.optional("enactor", shapes.EnactorTable),
@@ -108,7 +109,7 @@ class _Reading:
     def optional(self, key: str, shape: type[T]) -> Entry[T]:
         """A table whose keys all have defaults."""
         entry = self.one(key, shape)
-        return entry if entry else Entry(shape(), Place((key,)), frozenset(map(shapes.kebab, shape.model_fields)))
+        return entry if entry else Entry(shape(), Place((key,)), frozenset(map(kebab, shape.model_fields)))
 
     def one(self, key: str, shape: type[T]) -> Entry[T] | None:
         raw = self._document.get(key, {})
