@@ -1,0 +1,245 @@
+"""Virtual time: tasks are coroutines, and the next one to run is the one whose moment comes first.
+
+    Simulator      the clock, and a heap of (moment, order of arrival, task, value)
+    Sleep          what a task awaits to let time pass; `Pending`, `Wake` what it awaits to be told something
+
+A task yields the number of microseconds it wants to sleep, or the `Pending` on which it is parked. Two events of one
+moment run in the order in which they were asked for, so a run is a function of its inputs alone: no wall clock, no
+hash order, no chance but what tasks draw from their own streams.
+
+Time is a whole number of microseconds since the scenario's start: sums are exact on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from heapq import heappop, heappush, heappushpop
+from itertools import count
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from evenkeel.model.errors import EvenkeelError, InternalError
+
+T = TypeVar("T")
+
+SECOND_US = 1_000_000
+
+
+def as_us(seconds: float) -> int:
+    """Seconds as whole microseconds."""
+    return round(seconds * SECOND_US)
+
+
+class Sleep(tuple[int]):
+    """`await Sleep((delay_us,))`: a tuple is its own await, which costs no frame."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[int, None, None]: ...
+    else:
+        __await__ = tuple.__iter__
+
+
+class Task:
+    """A coroutine in virtual time. `send` is what the scheduler calls; holding or ending a task replaces it."""
+
+    __slots__ = ("_coroutine", "_stash", "is_over", "name", "on_end", "send", "simulator")
+
+    def __init__(self, simulator: Simulator, name: str, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.simulator = simulator
+        self.name = name
+        self.send: Callable[[Any], int | Pending[Any] | None] = coroutine.send
+        self.is_over = False
+        self.on_end: Callable[[Any], None] | None = None
+        self._coroutine = coroutine
+        self._stash: list[Any] = []
+
+    def hold(self) -> None:
+        """From now on the task's events wait until `release`."""
+        if not self.is_over:
+            self.send = self._stashed
+
+    def _stashed(self, value: Any) -> None:
+        self._stash.append(value)
+
+    def release(self) -> list[Any]:
+        """Let it run again; the values of the events that came meanwhile."""
+        if not self.is_over:
+            self.send = self._coroutine.send
+        came, self._stash = self._stash, []
+        return came
+
+    def end(self) -> None:
+        """The task never runs again: its frames are unwound now, events still to come are ignored."""
+        if not self.is_over:
+            self.is_over = True
+            self.send = _ignored
+            self._coroutine.close()
+
+    def finish(self, result: Any) -> None:
+        self.is_over = True
+        self.send = _ignored
+        if self.on_end is not None:
+            self.on_end(result)
+
+
+def _ignored(value: Any) -> None:
+    return None
+
+
+class _Call:
+    """A plain function in the heap."""
+
+    __slots__ = ("send",)
+
+    def __init__(self, function: Callable[[Any], None]) -> None:
+        self.send = function
+
+
+class Simulator:
+    """The clock and everything that is still to happen."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self.events = 0
+        self._heap: list[tuple[int, int, Any, Any]] = []
+        self._order = count().__next__
+
+    def start(self, name: str, coroutine: Coroutine[Any, Any, Any]) -> Task:
+        """A new task, which first runs at this moment, after what waits for this moment already."""
+        task = Task(self, name, coroutine)
+        heappush(self._heap, (self.now_us, self._order(), task, None))
+        return task
+
+    def wake(self, task: Task, value: Any = None, delay_us: int = 0) -> None:
+        """Run a parked task with `value`."""
+        heappush(self._heap, (self.now_us + delay_us, self._order(), task, value))
+
+    def call_after(self, delay_us: int, function: Callable[[Any], None], value: Any = None) -> None:
+        """Call `function(value)` then. It cannot be taken back: let it look whether it is still wanted."""
+        heappush(self._heap, (self.now_us + delay_us, self._order(), _Call(function), value))
+
+    def call_at(self, at_us: int, function: Callable[[Any], None], value: Any = None) -> None:
+        """Call `function(value)` at `at_us`, or now where that is past."""
+        self.call_after(max(0, at_us - self.now_us), function, value)
+
+    def run(self, until_us: int) -> None:
+        """Everything up to and with `until_us`, where the clock then stands. Raises what a task lets pass."""
+        heap, order, events = self._heap, self._order, 0
+        try:
+            while heap and heap[0][0] <= until_us:
+                entry = heappop(heap)
+                while True:  # a task that only sleeps costs one heap operation an event
+                    now = entry[0]
+                    if now > until_us:
+                        heappush(heap, entry)
+                        break
+                    self.now_us = now
+                    task = entry[2]
+                    events += 1
+                    try:
+                        wait = task.send(entry[3])
+                    except StopIteration as end:
+                        task.finish(end.value)
+                        break
+                    if wait.__class__ is not int:
+                        if wait is not None:
+                            wait.task = task  # what it is parked on wakes it
+                        break
+                    entry = heappushpop(heap, (now + wait, order(), task, None))
+        except EvenkeelError as error:
+            raise InternalError(f"{getattr(task, 'name', 'a callback')} at {self.now_us} us: {error}") from error
+        finally:
+            self.events += events
+        self.now_us = max(self.now_us, until_us)
+
+
+class Pending(Generic[T]):
+    """Something that one task waits for and somebody else settles, once: with a result, or with an error."""
+
+    __slots__ = ("_error", "_result", "_simulator", "is_settled", "task")
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.is_settled = False
+        self.task: Task | None = None  # who waits; set by the scheduler
+        self._simulator = simulator
+        self._result: T
+        self._error: Exception | None = None
+
+    def settle(self, result: T, delay_us: int = 0) -> None:
+        """The waiting task goes on with `result`, after a delay; whoever comes second is not heard."""
+        if not self.is_settled:
+            self.is_settled = True
+            self._result = result
+            if self.task is not None:
+                self._simulator.wake(self.task, None, delay_us)
+
+    def fail(self, error: Exception, delay_us: int = 0) -> None:
+        """The waiting task goes on with `error` raised."""
+        if not self.is_settled:
+            self.is_settled = True
+            self._error = error
+            if self.task is not None:
+                self._simulator.wake(self.task, None, delay_us)
+
+    def __await__(self) -> Generator[Pending[T], None, T]:
+        if not self.is_settled:
+            yield self
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Wake:
+    """What a task waits on for something to do, for so long at most. What is set before the wait is not lost."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+        self._is_set = False
+        self._waiting: Pending[bool] | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._waiting is not None:
+            self._waiting.settle(True)
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self, at_most_us: int) -> bool:
+        """Whether it was set; False after `at_most_us`."""
+        if not self._is_set:
+            waiting = self._waiting = Pending(self._simulator)
+            self._simulator.call_after(at_most_us, waiting.settle, False)
+            await waiting
+            self._waiting = None
+        was_set, self._is_set = self._is_set, False
+        return was_set
+
+
+async def together(
+    start: Callable[[str, Coroutine[Any, Any, Any]], Task], works: list[Coroutine[Any, Any, None]]
+) -> None:
+    """Run all `works` at once, as tasks that `start` makes; raises the first `EvenkeelError`, when all have ended."""
+    errors: list[EvenkeelError] = []
+    left = len(works)
+    done: Pending[None] | None = None
+
+    async def one(work: Coroutine[Any, Any, None]) -> None:
+        nonlocal left
+        try:
+            await work
+        except EvenkeelError as error:
+            errors.append(error)
+        left -= 1
+        if not left and done is not None:
+            done.settle(None)
+
+    simulator: Simulator | None = None
+    for work in works:
+        simulator = start("work", one(work)).simulator
+    if simulator is not None and left:
+        done = Pending(simulator)
+        await done
+    if errors:
+        raise errors[0]
