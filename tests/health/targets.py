@@ -7,8 +7,10 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from evenkeel.adapters.probes.prober import Prober
+from evenkeel.adapters.probes.schedule import phase_share
 from evenkeel.endpoints.vantage_view import Target
 from evenkeel.endpoints.verdicts import Observation
 from evenkeel.model.health import Probe, ProbeKind
@@ -92,6 +94,9 @@ def probe_of(kind: ProbeKind, port: int, **options: object) -> Probe:
 async def first_result(target: Target) -> Observation:
     """What the first probe of `target` brings."""
     results: asyncio.Queue[Observation] = asyncio.Queue()
+    # Of many names the one whose first turn comes soonest: the wait for it is not what is tested.
+    names = (replace(target, load_balancer=f"lb-{number}") for number in range(100))
+    target = min(names, key=lambda named: phase_share("vantage-test", named.key))
     prober = Prober("vantage-test", [target], lambda index, seen, now_s: results.put_nowait(seen))
     prober.start()
     try:
