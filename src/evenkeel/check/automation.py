@@ -6,36 +6,28 @@ the slots for requests that are still under way when their sender has given up o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 from evenkeel.check.exchange import (
     ANYONE,
-    ENDPOINT,
     FRESH,
     GONE,
     NOW,
-    UNDER_WAY,
     ZONE,
-    Asks,
     Hand,
+    Talk,
     TicketText,
     ZoneCode,
     ZoneMaker,
     guarded_zone,
-    holds_text,
     is_hopeless,
     is_write,
-    plan_at,
     renamed,
-    serve,
 )
 from evenkeel.check.model import EMPTY_SLOT, NO_SERVICE, Interner, Outcome, Properties, Shape
 from evenkeel.check.program import (
-    NODE,
     PLAN,
     Stage,
     Workflows,
@@ -46,28 +38,18 @@ from evenkeel.check.program import (
     stages_of,
 )
 from evenkeel.check.replay import Call
+from evenkeel.check.zone_steps import Asking, Fault, Step, Way, ZoneSteps
+from evenkeel.endpoints.enactor import Enacted
 from evenkeel.endpoints.guarded_zone import LOCK_EXPIRY_MS
+from evenkeel.model.errors import InternalError
 from evenkeel.model.plan import Layout
-from evenkeel.model.policy import SAFE, DnsPolicy, Lock
+from evenkeel.model.policy import SAFE, CleanUpBy, DnsPolicy, Lock
 from evenkeel.model.transactions import Commit, Transaction
 from evenkeel.twins.zone import ZoneState
 
 STORE = 0  # service: the plan store
 PLANNER = 0  # process
-_WRITER_IN_FENCE = re.compile(r";w=[a-z0-9._-]+;")
-
-
-class Step(StrEnum):
-    """What is one step: a whole call of a port, or each of its exchanges with the server."""
-
-    CALL = "call"
-    EXCHANGE = "exchange"
-
-
-class Fault(StrEnum):
-    CRASH = "crash"  # restarts from nothing; a request that was under way may still arrive
-    LOST_REPLY = "lost-reply"  # a write whose reply does not come: it has landed, will yet land, or never
-    DUPLICATE = "duplicate"  # a retried write: the second copy is still under way
+NO_NONCE = "nonce0any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +70,12 @@ class Config:
     merge_hopeless: bool = True  # reduction: of a ticket that is out of date only what can still matter is kept
     workflows: Workflows = field(default_factory=Workflows)
     zone_maker: ZoneMaker = guarded_zone
-    nonce: str = FRESH
+    nonce: str = ""  # what a source of nonces that repeats would give; "" for a sound one
+
+    @property
+    def compares_fences(self) -> bool:
+        """Whether any write of the policy is conditional on a fence: if not, nonces may all be alike."""
+        return self.policy.fenced or self.policy.clean_up is CleanUpBy.REACHABILITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +115,17 @@ class Automation:
         self.properties = properties
         policy = config.policy
         self.stages = stages_of(policy, config.endpoints, config.workflows)
-        self.code = ZoneCode(policy, config.zone_maker, config.nonce)
+        nonce = config.nonce or (FRESH if config.compares_fences else NO_NONCE)
+        self.zone_steps = ZoneSteps(
+            ZoneCode(policy, config.zone_maker, nonce),
+            ZoneState.of(ZONE, (), config.server_guard),
+            self._breaks,
+            layout=config.layout,
+            step=config.step,
+            faults=config.fault_kinds if config.faults else frozenset(),
+            signs_apart=policy.lock is Lock.TXT_PER_ENDPOINT,
+            folds=config.fold_hopeless,
+        )
         self._names_matter = policy.lock is Lock.TXT_PER_ENDPOINT
         first, last = PLANNER + 1, PLANNER + 1 + config.enactors
         self.shape = Shape(
@@ -139,12 +136,11 @@ class Automation:
             faults_max=config.faults,
         )
         self._locals: Interner[Local] = Interner([None], {None: EMPTY_SLOT})
-        self._zones: Interner[ZoneState] = Interner()
+        self._zones = self.zone_steps.zones
         self._labels: Interner[str] = Interner()
         self._stale: dict[int, int] = {}
         self._planning = self._locals.id(Planning())
-        self._enacting = self._locals.id(self._settled(Enacting(0, 0)))
-        self._empty_zone = self._zones.id(ZoneState.of(ZONE, (), config.server_guard))
+        self._enacting = self._locals.id(self._settled(Enacting(0, 0))[0])
 
     # --- Model ------------------------------------------------------------------------------------------
 
@@ -154,7 +150,7 @@ class Automation:
 
     def start(self) -> tuple[list[int], list[int]]:
         local = [self._planning, *[self._enacting] * self.config.enactors, *[EMPTY_SLOT] * self.shape.slots]
-        return local, [0, *[self._empty_zone] * self.config.endpoints]
+        return local, [0, *[self.zone_steps.first] * self.config.endpoints]
 
     def kind(self, process: int) -> int:
         if process == PLANNER or process >= len(self.shape.processes):
@@ -186,7 +182,7 @@ class Automation:
             if isinstance(out_of_date, Travelling) and is_hopeless(out_of_date.transaction):
                 out_of_date = None
             elif isinstance(out_of_date, Enacting):
-                out_of_date = self._settled(out_of_date)
+                out_of_date = self._only(out_of_date)
             known = self._stale[local] = self._locals.id(out_of_date)
         return known
 
@@ -195,7 +191,7 @@ class Automation:
             case Planning():
                 return self._plan(local, service)
             case Travelling() as travelling:
-                return [self._land(travelling, self._zones[service])]
+                return [self._land(travelling, service)]
             case Enacting() as enacting:
                 return list(self._enact(process, enacting, service))
         return ()
@@ -227,7 +223,7 @@ class Automation:
     @property
     def runs(self) -> int:
         """Runs of component code so far: workflow histories and zone calls."""
-        return runs_of(self.stages) + self.code.runs
+        return runs_of(self.stages) + self.zone_steps.code.runs
 
     def local_state(self, local: int) -> Local:
         return self._locals[local]
@@ -263,92 +259,38 @@ class Automation:
         call = self.call(enacting)
         if call.port == "plans":
             reply = PLAN if service else None
-            yield self._outcome(replace(enacting, plan=service), reply, service, f"{call.method}: {service or 'none'}")
+            at = self.stages[enacting.stage].automaton.after(enacting.at, reply)
+            label = self._labels.id(f"{call.method}: {service or 'none'}")
+            for settled in self._settled(replace(enacting, at=at, plan=service)):
+                yield Outcome(self._locals.id(settled), service, label)
         else:
-            yield from self._at_zone(process, enacting, call, self._zones[service])
-        if self.config.faults and Fault.CRASH in self.config.fault_kinds:
+            yield from self._at_zone(process, enacting, call, service)
+        if Fault.CRASH in self.config.fault_kinds and self.config.faults:
             yield from self._crash(process, enacting, call, service)
 
-    def _at_zone(self, process: int, enacting: Enacting, call: Call, zone: ZoneState) -> Iterator[Outcome]:
-        hours = [0]
-        if self._names_matter and self.config.lock_expires and call.method == "look":
-            hours.append(2 * LOCK_EXPIRY_MS)
-        seen = set()
-        for now_ms in hours:
-            for outcome in self._at_zone_at(process, enacting, call, zone, now_ms):
-                if outcome not in seen:
-                    seen.add(outcome)
-                    yield outcome
-
-    def _at_zone_at(
-        self, process: int, enacting: Enacting, call: Call, zone: ZoneState, now_ms: int
-    ) -> Iterator[Outcome]:
-        """The call's next exchange, or all that are left of it; and what may go wrong with a write."""
-        hand = Hand(self._writer(process), enacting.ticket, now_ms)
-        args = self._arguments(enacting, call)
-        state, replies = zone, enacting.replies
-        run = self.code.run(hand, call.method, args, replies)
-        while isinstance(run, Asks):
-            asked = run.call
-            if is_write(asked):
-                yield from self._lost(hand, enacting, call, args, replies, asked, zone)
-            state, reply = serve(state, asked)
-            replies = (*replies, reply)
-            run = self.code.run(hand, call.method, args, replies)
-            if is_write(asked) and state != zone:
-                yield from self._twice(enacting, call, run, asked, zone, state)
-            if isinstance(run, Asks) and self.config.step is Step.EXCHANGE and asked.method != "frozen":
-                waiting = replace(enacting, replies=replies)
-                yield self._moved(waiting, zone, state, f"{call.method}: {asked.method}")
-                return
-        yield self._replied(enacting, call, run, zone, state)
-
-    def _replied(self, enacting: Enacting, call: Call, run: Any, before: ZoneState, after: ZoneState) -> Outcome:
-        follows = replace(enacting, ticket=run.ticket, replies=())
-        return self._moved(follows, before, after, f"{call.method}: {_word(run.reply)}", (run.reply,))
-
-    def _moved(
-        self,
-        enacting: Enacting,
-        before: ZoneState,
-        after: ZoneState,
-        label: str,
-        reply: tuple[Any, ...] = (),
-        sends: int = EMPTY_SLOT,
-        faults: int = 0,
-    ) -> Outcome:
-        """The step to `enacting`, with nonces renamed and, where the call is over, its reply taken."""
-        after, stales, names = self._renaming(before, after)
-        enacting = renamed(enacting, names)
-        if reply:
-            enacting = replace(enacting, at=self.stages[enacting.stage].automaton.after(enacting.at, reply[0]))
-        return Outcome(
-            self._locals.id(self._settled(enacting)),
-            self._zones.id(after),
-            self._labels.id(label),
-            stales,
-            sends,
-            faults,
-            self._breaks(before, after),
+    def _asking(self, process: int, enacting: Enacting, call: Call, now_ms: int = 0) -> Asking:
+        """The call with what its symbols stand for."""
+        writer = _pid(process) if self._names_matter else ANYONE
+        node = enacting.nodes[0] if enacting.nodes else ""
+        return Asking(
+            Hand(writer, enacting.ticket, now_ms), call.method, call.args[1:], enacting.plan, node, enacting.replies
         )
 
-    def _renaming(self, before: ZoneState, after: ZoneState) -> tuple[ZoneState, bool, tuple[tuple[str, str], ...]]:
-        """The zone after a step as it is kept, whether what others read is out of date, and what is renamed in hands."""
-        if after == before:
-            return after, False, ()
-        fresh = FRESH if holds_text(after, FRESH) else UNDER_WAY if holds_text(after, UNDER_WAY) else ""
-        stales = bool(fresh) or (holds_text(before, NOW) and not holds_text(after, NOW))
-        names = ((NOW, GONE), (fresh, NOW)) if fresh else ((NOW, GONE),) if stales else ()
-        after = renamed(after, names)
-        return self._without_writers(after), stales, names
+    def _at_zone(self, process: int, enacting: Enacting, call: Call, zone: int) -> Iterator[Outcome]:
+        ways = self.zone_steps.ways(self._asking(process, enacting, call), zone)
+        if self._names_matter and self.config.lock_expires and call.method == "look":
+            later = self.zone_steps.ways(self._asking(process, enacting, call, 2 * LOCK_EXPIRY_MS), zone)
+            ways = tuple(dict.fromkeys((*ways, *later)))
+        for way in ways:
+            yield from self._went(enacting, call, way)
 
-    def _without_writers(self, zone: ZoneState) -> ZoneState:
-        """Who wrote a fence decides nothing: its nonce tells every write from every other."""
-        if not self._names_matter:
-            return zone  # they all sign alike then
-        written = {found for each in zone.rrsets() for rdata in each.rdatas for found in _WRITER_IN_FENCE.findall(rdata)}
-        names = tuple((found, f";w={ANYONE};") for found in sorted(written))
-        return renamed(zone, names) if names else zone
+    def _went(self, enacting: Enacting, call: Call, way: Way) -> Iterator[Outcome]:
+        follows = replace(enacting, ticket=way.ticket if way.is_over else enacting.ticket, replies=way.replies)
+        if way.is_over:
+            follows = replace(follows, at=self.stages[enacting.stage].automaton.after(enacting.at, way.reply))
+        sends, label = self._send(call, way.sends), self._labels.id(way.label)
+        for settled in self._settled(follows):
+            yield Outcome(self._locals.id(settled), way.zone, label, way.stales, sends, way.faults, way.breaks)
 
     def _breaks(self, before: ZoneState, after: ZoneState) -> int:
         if after == before:
@@ -361,65 +303,17 @@ class Automation:
             bits |= 0 if holds else 1 << bit
         return bits
 
-    def _outcome(self, enacting: Enacting, reply: Any, service: int, label: str) -> Outcome:
-        follows = replace(enacting, at=self.stages[enacting.stage].automaton.after(enacting.at, reply))
-        return Outcome(self._locals.id(self._settled(follows)), service, self._labels.id(label))
-
     def _exchanged(self, order: Sequence[int]) -> tuple[tuple[str, str], ...]:
         first = self.shape.alike[0]
         away = tuple((_pid(first + old), f"pid-{new}") for new, old in enumerate(order))
         return (*away, *((f"pid-{new}", _pid(first + new)) for new in range(len(order))))
 
-    def _writer(self, process: int) -> str:
-        return _pid(process) if self._names_matter else ANYONE
-
-    def _arguments(self, enacting: Enacting, call: Call) -> tuple[Any, ...]:
-        """The call's arguments with the endpoint, plan and node that they stand for."""
-        plan = plan_at(enacting.plan, self.config.layout)
-        stands_for = {PLAN: plan, NODE: enacting.nodes[0] if enacting.nodes else ""}
-        return (ENDPOINT, *(stands_for.get(arg, arg) for arg in call.args[1:]))
-
     # --- faults -------------------------------------------------------------------------------------------
 
-    def _send(self, call: Call, asked: Call, names: tuple[tuple[str, str], ...] = ()) -> int:
-        """The write as it is kept under way, with a nonce of its own; empty where it is certain to be refused."""
-        (transaction,) = asked.args
-        transaction = renamed(transaction, (*names, (FRESH, UNDER_WAY)))
-        if self.config.fold_hopeless and is_hopeless(transaction):
+    def _send(self, call: Call, transaction: Transaction | None) -> int:
+        if transaction is None:
             return EMPTY_SLOT
         return self._locals.id(Travelling(self._endpoint_of(call), transaction, call.method))
-
-    def _lost(
-        self,
-        hand: Hand,
-        enacting: Enacting,
-        call: Call,
-        args: tuple[Any, ...],
-        replies: tuple[Any, ...],
-        asked: Call,
-        zone: ZoneState,
-    ) -> Iterator[Outcome]:
-        """The write's reply does not come: it is under way for as long as one likes, and may land at any time."""
-        if not self.config.faults or Fault.LOST_REPLY not in self.config.fault_kinds:
-            return
-        run = self.code.run(hand, call.method, args, (*replies, Commit.UNKNOWN))
-        if isinstance(run, Asks):
-            return
-        sends = self._send(call, asked)
-        follows = renamed(replace(enacting, ticket=run.ticket, replies=()), ((FRESH, GONE),))
-        yield self._moved(follows, zone, zone, f"{call.method}: reply lost", (run.reply,), sends, 1)
-
-    def _twice(
-        self, enacting: Enacting, call: Call, run: Any, asked: Call, before: ZoneState, after: ZoneState
-    ) -> Iterator[Outcome]:
-        """The write was sent twice, and its second copy is still under way."""
-        if not self.config.faults or Fault.DUPLICATE not in self.config.fault_kinds or isinstance(run, Asks):
-            return
-        _, _, names = self._renaming(before, after)
-        sends = self._send(call, asked, tuple(pair for pair in names if pair[0] == NOW))
-        if sends != EMPTY_SLOT:
-            follows = replace(enacting, ticket=run.ticket, replies=())
-            yield self._moved(follows, before, after, f"{call.method}: sent twice", (run.reply,), sends, 1)
 
     def _crash(self, process: int, enacting: Enacting, call: Call, service: int) -> Iterator[Outcome]:
         """The Enactor starts anew with nothing; its write, if it was about to make one, is under way."""
@@ -429,28 +323,46 @@ class Automation:
         yield Outcome(self._enacting, service, label, faults=1)
         if call.port != "zone":
             return
-        hand = Hand(self._writer(process), enacting.ticket)
-        run = self.code.run(hand, call.method, self._arguments(enacting, call), enacting.replies)
-        if isinstance(run, Asks) and is_write(run.call):
-            sends = self._send(call, run.call)
+        talk = self._talk(self._asking(process, enacting, call))
+        if talk.asked is not None and is_write(talk.asked):
+            sends = self._send(call, self.zone_steps.sent(talk.asked))
             if sends != EMPTY_SLOT:
                 label = self._labels.id(f"crash during {call.method}")
                 yield Outcome(self._enacting, service, label, sends=sends, faults=1)
 
-    def _land(self, travelling: Travelling, zone: ZoneState) -> Outcome:
-        state, reply = serve(zone, Call("server", "commit", (travelling.transaction,)))
-        after, stales, _ = self._renaming(zone, state)
-        label = self._labels.id(f"late {travelling.what}: {_word(reply)}")
-        return Outcome(EMPTY_SLOT, self._zones.id(after), label, stales, breaks=self._breaks(zone, after))
+    def _talk(self, asking: Asking, *replies: Any) -> Talk:
+        return self.zone_steps.talk(replace(asking, replies=(*asking.replies, *replies)))
+
+    def _land(self, travelling: Travelling, service: int) -> Outcome:
+        zone, stales, breaks, how = self.zone_steps.land(travelling.transaction, service)
+        label = self._labels.id(f"late {travelling.what}: {how}")
+        return Outcome(EMPTY_SLOT, zone, label, stales, breaks=breaks)
 
     # --- local states in their least form -------------------------------------------------------------------
 
-    def _settled(self, enacting: Enacting) -> Enacting:
-        """Carried on over all that needs no other: sleeps, ends of stages, writes that are certain to be refused."""
+    def _only(self, enacting: Enacting) -> Enacting:
+        settled = self._settled(enacting)
+        if len(settled) != 1:
+            raise InternalError(f"what follows a refusal is not one state: {settled}")
+        return settled[0]
+
+    def _settled(self, enacting: Enacting) -> list[Enacting]:
+        """Carried on over all that needs no other: sleeps, ends of stages, writes that are certain to be refused.
+
+        More than one state where the Enactor's driver has a choice.
+        """
+        also: list[Enacting] = []
         while True:
             stage = self.stages[enacting.stage]
             if is_over(stage, enacting.at):
-                enacting = self._next_stage(enacting, stage)
+                is_contended = result_of(stage, enacting.at) is Enacted.CONTENDED
+                if stage.may_restart and is_contended:
+                    enacting = Enacting(0, 0)
+                elif stage.retries and is_contended:
+                    enacting = Enacting(enacting.stage, 0, enacting.plan)
+                else:
+                    also += [Enacting(0, 0)] if stage.may_restart else []
+                    enacting = self._next_stage(enacting, stage)
                 continue
             call = self.call(enacting)
             if call.port == "clock":
@@ -458,7 +370,7 @@ class Automation:
                 continue
             folded = self._folded(enacting, call) if self.config.fold_hopeless else None
             if folded is None:
-                return enacting
+                return list(dict.fromkeys([enacting, *also]))
             enacting = folded
 
     def _next_stage(self, enacting: Enacting, stage: Stage) -> Enacting:
@@ -481,24 +393,21 @@ class Automation:
         """After a refusal that is certain; None where nothing is certain, or where losing its reply would matter."""
         if enacting.ticket is None or call.port != "zone" or not _holds(enacting.ticket, GONE):
             return None
-        hand = Hand(ANYONE, enacting.ticket)
-        args = self._arguments(enacting, call)
-        run = self.code.run(hand, call.method, args, enacting.replies)
-        if not isinstance(run, Asks) or not is_write(run.call) or not is_hopeless(run.call.args[0]):
+        asking = self._asking(PLANNER, enacting, call)
+        talk = self._talk(asking)
+        if talk.asked is None or not is_write(talk.asked) or not is_hopeless(talk.asked.args[0]):
             return None
-        refused = self._refused(hand, enacting, call, args, Commit.REFUSED)
-        if self.config.faults and refused != self._refused(hand, enacting, call, args, Commit.UNKNOWN):
+        refused = self._refused(enacting, asking, Commit.REFUSED)
+        if self.config.faults and refused != self._refused(enacting, asking, Commit.UNKNOWN):
             return None
         return refused
 
-    def _refused(
-        self, hand: Hand, enacting: Enacting, call: Call, args: tuple[Any, ...], commit: Commit
-    ) -> Enacting | None:
-        run = self.code.run(hand, call.method, args, (*enacting.replies, commit))
-        if isinstance(run, Asks):
+    def _refused(self, enacting: Enacting, asking: Asking, commit: Commit) -> Enacting | None:
+        talk = self._talk(asking, commit)
+        if talk.asked is not None:
             return None
-        at = self.stages[enacting.stage].automaton.after(enacting.at, run.reply)
-        return replace(enacting, at=at, ticket=run.ticket, replies=())
+        at = self.stages[enacting.stage].automaton.after(enacting.at, talk.reply)
+        return replace(enacting, at=at, ticket=talk.ticket, replies=())
 
 
 def _holds(value: Any, text: str) -> bool:
@@ -507,7 +416,3 @@ def _holds(value: Any, text: str) -> bool:
 
 def _pid(process: int) -> str:
     return f"pid{process}"
-
-
-def _word(reply: Any) -> str:
-    return getattr(reply, "name", str(reply)).lower()

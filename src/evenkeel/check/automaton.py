@@ -32,9 +32,14 @@ class TreeTooLargeError(Exception):
 class Automaton:
     """Local states of one workflow by number; 0 is the start. Runs workflow code only for what is not yet known."""
 
-    def __init__(self, workflow: Workflow, replies: Replies = no_replies_known, keep_result: bool = True) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        replies: Replies = no_replies_known,
+        result: Callable[[Any], Any] = lambda result: result,
+    ) -> None:
         self._workflow = workflow
-        self._keep_result = keep_result
+        self._result = result  # what of a cycle's result matters to whoever runs the workflow
         self._history: list[tuple[Any, ...]] = []  # one that leads there, by state
         self._pending: list[Pending] = []
         self._lines: list[str] = []
@@ -70,8 +75,8 @@ class Automaton:
     def _run(self, history: tuple[Any, ...]) -> tuple[Pending, str]:
         self.runs += 1
         pending, line = after(self._workflow, history)
-        if isinstance(pending, Returned) and not self._keep_result:
-            pending = Returned(None)
+        if isinstance(pending, Returned):
+            pending = Returned(self._result(pending.result))
         return pending, line
 
     def _state_of(self, history: tuple[Any, ...]) -> int:
@@ -123,7 +128,7 @@ class Automaton:
 
 
 def replies_of(port: type) -> Callable[[str], Sequence[Any] | None]:
-    """By method of a port's protocol: every reply that its return annotation allows, None where there is no end of them."""
+    """By method of a port's protocol: every reply that its return annotation allows; None for no end of them."""
 
     def of(method: str) -> Sequence[Any] | None:
         hint = typing.get_type_hints(getattr(port, method)).get("return")

@@ -30,22 +30,10 @@ TTL_S = 60
 NOW, GONE, FRESH, UNDER_WAY = "nonce0now", "nonce0gone", "nonce0fresh", "nonce0underway"
 ANYONE = "anyone"
 
+PLAN = "the plan in hand"  # stands in calls for a plan that only the port looks into
+NODE = "the spent node"
+
 TicketText = tuple[Any, ...]  # a ticket's fields, in their order
-
-
-@dataclass(frozen=True, slots=True)
-class Asks:
-    """The zone code waits for the server: the exchange that comes next."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Replies:
-    """The zone code is done with the workflow's call."""
-
-    reply: Any
-    ticket: TicketText | None
 
 
 @dataclass(slots=True)
@@ -109,6 +97,41 @@ class Hand:
     now_ms: int = 0
 
 
+class Talk:
+    """One call of a zone port, under way: what the real code asks the server, until it has a reply for its caller."""
+
+    def __init__(self, zone: GuardedZone, method: str, args: tuple[Any, ...]) -> None:
+        self._zone = zone
+        self._run = getattr(zone, method)(*args)
+        self.asked: Call | None = None  # None: it is over
+        self.reply: Any = None
+        self.ticket: TicketText | None = None
+        self._go_on(None)
+
+    def answer(self, reply: Any) -> None:
+        """The server's reply to what was asked."""
+        self._go_on(reply)
+
+    def _go_on(self, reply: Any) -> None:
+        try:
+            self.asked = self._run.send(reply)
+            return
+        except StopIteration as end:
+            self.reply = tuple(end.value) if isinstance(end.value, list) else end.value  # states are hashable
+        except CorruptFence:
+            self.reply = Raised(CorruptFence("the fence is corrupt"))
+        self.asked = None
+        ticket = self._zone.tickets.get(ENDPOINT)
+        self.ticket = None if ticket is None else tuple(getattr(ticket, name) for name in _TICKET_FIELDS)
+
+    def leave(self) -> None:
+        """The caller has gone."""
+        self._run.close()
+
+
+_TICKET_FIELDS = tuple(field.name for field in dataclasses.fields(Ticket))
+
+
 class ZoneCode:
     """Runs calls of the zone ports on the real code; how often is counted."""
 
@@ -118,27 +141,17 @@ class ZoneCode:
         self._nonce = nonce
         self.runs = 0
 
-    def run(self, hand: Hand, method: str, args: tuple[Any, ...], replies: tuple[Any, ...]) -> Asks | Replies:
-        """What `method` does after the server's `replies` so far."""
+    def talk(self, hand: Hand, method: str, args: tuple[Any, ...], replies: tuple[Any, ...] = ()) -> Talk:
+        """The call `method`, as it stands after the server's `replies`."""
         self.runs += 1
         clock = SteadyClock(hand.now_ms)
         zone = self._make(StubPort("server"), self._policy, hand.writer, OneNonce(self._nonce), clock, Unread())
         if hand.ticket is not None:
             zone.tickets[ENDPOINT] = Ticket(*hand.ticket)
-        run = getattr(zone, method)(*args)
-        try:
-            call = run.send(None)
-            for reply in replies:
-                call = run.send(reply)
-        except StopIteration as end:
-            ticket = zone.tickets.get(ENDPOINT)
-            reply = tuple(end.value) if isinstance(end.value, list) else end.value  # states are hashable
-            return Replies(reply, ticket and tuple(getattr(ticket, f.name) for f in dataclasses.fields(ticket)))
-        except CorruptFence:
-            return Replies(Raised(CorruptFence("the fence is corrupt")), None)
-        finally:
-            run.close()
-        return Asks(call)
+        talk = Talk(zone, method, args)
+        for reply in replies:
+            talk.answer(reply)
+        return talk
 
 
 def serve(state: ZoneState, call: Call) -> tuple[ZoneState, Any]:
@@ -181,18 +194,25 @@ def renamed(value: Any, names: Names) -> Any:
         return _renamed_zone(value, names)
     if isinstance(value, Commit) or not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    changed = {name: renamed(each, names) for name, each in fields.items()}
-    return value if changed == fields else dataclasses.replace(value, **changed)
+    changed = {}
+    for name in value.__dataclass_fields__:
+        old = getattr(value, name)
+        new = renamed(old, names) if isinstance(old, str | tuple) or dataclasses.is_dataclass(old) else old
+        if new is not old and new != old:
+            changed[name] = new
+    return dataclasses.replace(value, **changed) if changed else value
 
 
 def _renamed_zone(state: ZoneState, names: Names) -> ZoneState:
     rrsets = [
-        RRset.of(each.name, each.type, each.ttl_s, *renamed(each.rdatas, names)) if each.type == RecordType.TXT else each
+        RRset.of(each.name, each.type, each.ttl_s, *renamed(each.rdatas, names))
+        if each.type == RecordType.TXT
+        else each
         for each in state.rrsets()
     ]
     return ZoneState.of(state.apex, rrsets, state.guarded)
 
 
+@lru_cache(maxsize=1 << 16)
 def holds_text(state: ZoneState, text: str) -> bool:
     return any(text in rdata for each in state.rrsets() if each.type == RecordType.TXT for rdata in each.rdatas)

@@ -135,9 +135,7 @@ def least_exchange(
 
 
 @compiled
-def settle(
-    fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchanged: Any, exchanged_service: Any
-) -> None:
+def settle(fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchanged: Any, exchanged_service: Any) -> None:
     """The form of a state that stands for all that are like it. `shape`: see `search.shape_numbers`."""
     locals_, services, processes = shape[0], shape[1], shape[2]
     if shape[5]:
@@ -194,7 +192,7 @@ def expand(
     is not in the table is deferred as a whole, and what is missing is noted. `broken` takes, by property's bit, the
     first step that breaks it: (state, process, outcome).
     """
-    locals_, services = shape[0], shape[1]
+    locals_ = shape[0]
     width = states.shape[1]
     fields_count = len(word)
     fields, new = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)

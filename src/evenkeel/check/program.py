@@ -2,8 +2,9 @@
 
 The list is the order in which an Enactor's driver runs the workflows over its endpoints: publish each, then clean up
 behind each. What a stage has read is forgotten at its end (every workflow looks before it writes), and so is its
-result, unless it says whether the cycle goes on. That keeps local states small, and is the only thing about an Enactor
-that is written here rather than run.
+result but for two words: whether the cycle goes on, and whether the endpoint was contended, so that it is tried again.
+Between publishing and clean-up a safe Enactor may be called back to a newer plan; October 2025's may not. That order
+is the only thing about an Enactor that is written here rather than run.
 
 The driver of safe Enactors runs many endpoints of a cycle at once. One after the other has the same interleavings as
 far as one endpoint's properties go: what others do to an endpoint between two steps here includes all that the same
@@ -17,15 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from evenkeel.check.automaton import Automaton, replies_of
+from evenkeel.check.exchange import NODE, PLAN
 from evenkeel.check.replay import Call, Ports, Raised, Returned, WorkflowFailed
 from evenkeel.endpoints.cleanup import remove_node
-from evenkeel.endpoints.enactor import begin_run, enact_endpoint, enact_locked
+from evenkeel.endpoints.enactor import Enacted, begin_run, enact_endpoint, enact_locked
 from evenkeel.model.errors import EvenkeelError
 from evenkeel.model.policy import CleanUpBy, DnsPolicy
 from evenkeel.ports.zone import AutomatedZone
-
-PLAN = "the plan in hand"  # stands in calls for a plan that only the port looks into
-NODE = "the spent node"
 
 EnactWorkflow = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -46,6 +45,7 @@ class Stage:
 
     `must_return`: the cycle goes on only where the workflow returned something. `each_node`: run for each of the
     nodes that the stage before returned. `drops_plan`: nothing later in the cycle looks into the plan in hand.
+    `may_restart`: the cycle may begin anew after it. `retries`: run again where the endpoint was contended.
     """
 
     name: str
@@ -54,6 +54,8 @@ class Stage:
     must_return: bool = False
     each_node: bool = False
     drops_plan: bool = False
+    may_restart: bool = False
+    retries: bool = False
 
 
 def endpoint_name(index: int) -> str:
@@ -73,8 +75,9 @@ def _safe(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list
         Stage(
             "enact",
             index,
-            _automaton(lambda ports, name=name: workflows.enact(name, ports.plans, ports.zone, policy)),
+            _enacting(lambda ports, name=name: workflows.enact(name, ports.plans, ports.zone, policy)),
             drops_plan=not keeps_plan or index + 1 < len(names),
+            may_restart=index + 1 == len(names),
         )
         for index, name in enumerate(names)
     ]
@@ -86,7 +89,8 @@ def _october(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> l
         Stage(
             "walk",
             index,
-            _automaton(lambda ports, name=name: workflows.enact_locked(name, PLAN, ports.zone, policy, ports.clock)),
+            _enacting(lambda ports, name=name: workflows.enact_locked(name, PLAN, ports.zone, policy, ports.clock)),
+            retries=True,
             drops_plan=policy.clean_up is CleanUpBy.REACHABILITY and index + 1 == len(names),
         )
         for index, name in enumerate(names)
@@ -98,7 +102,7 @@ def _clean_up(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> 
     stages = []
     for index, name in enumerate(names):
         spent = Automaton(lambda ports, name=name: _spent_nodes(ports, name))
-        remove = _automaton(lambda ports, name=name: workflows.remove(name, NODE, ports.zone, policy))
+        remove = _removing(lambda ports, name=name: workflows.remove(name, NODE, ports.zone, policy))
         stages += [Stage("spent", index, spent), Stage("remove", index, remove, each_node=True)]
     return stages
 
@@ -107,8 +111,12 @@ async def _spent_nodes(ports: Ports, name: str) -> Any:
     return await ports.zone.spent_nodes(name, PLAN)
 
 
-def _automaton(workflow: Callable[[Ports], Coroutine[Any, Any, Any]]) -> Automaton:
-    return Automaton(workflow, _replies, keep_result=False)
+def _enacting(workflow: Callable[[Ports], Coroutine[Any, Any, Any]]) -> Automaton:
+    return Automaton(workflow, _replies, lambda result: Enacted.CONTENDED if result is Enacted.CONTENDED else None)
+
+
+def _removing(workflow: Callable[[Ports], Coroutine[Any, Any, Any]]) -> Automaton:
+    return Automaton(workflow, _replies, lambda result: None)
 
 
 _ZONE_REPLIES = replies_of(AutomatedZone)

@@ -102,7 +102,15 @@ class Space:
         """The shape as the inner loop takes it."""
         shape = self.model.shape
         first, last = shape.alike
-        numbers = (shape.locals, len(shape.services), len(shape.processes), first, last, self.symmetric, shape.faults_max)
+        numbers = (
+            shape.locals,
+            len(shape.services),
+            len(shape.processes),
+            first,
+            last,
+            self.symmetric,
+            shape.faults_max,
+        )
         return np.array(numbers, np.int64)
 
 
@@ -200,7 +208,10 @@ class Search:
     def _expand_some(self, todo: Int64s) -> Int64s:
         """Expand `todo`; the states whose steps were missing from the table, now that they are there."""
         space, tables = self.space, self.space.tables
-        deferred, misses = np.zeros(len(todo), np.int64), np.zeros((len(todo) * space.model.shape.locals + 8, 3), np.int64)
+        deferred, misses = (
+            np.zeros(len(todo), np.int64),
+            np.zeros((len(todo) * space.model.shape.locals + 8, 3), np.int64),
+        )
         kept: list[Int64s] = []
         start = 0
         while start < len(todo):

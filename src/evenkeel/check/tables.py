@@ -110,10 +110,17 @@ class Tables:
             where = int(self.service_of.array[local])
             self._meet(
                 max((max(each.local, each.sends) for each in outcomes), default=0) + 1,
-                [max((each.service for each in outcomes), default=0) if k == where else 0 for k in range(len(self.service_ids))],
+                [
+                    max((each.service for each in outcomes), default=0) if k == where else 0
+                    for k in range(len(self.service_ids))
+                ],
             )
         self.branching = sum(self._branching_of.get(int(kind), 0) for kind in self.kinds)
         return len(met)
+
+    def meet(self, locals_: Sequence[int], services: Sequence[int]) -> None:
+        """Know all there is to know of these ids."""
+        self._meet(max(locals_) + 1, services)
 
     def _insert(self, key: int, offset: int, count: int) -> None:
         if 2 * (self.size + 1) > len(self.keys):
@@ -125,7 +132,9 @@ class Tables:
         self.size += 1
 
     def _grow(self) -> None:
-        held = [(int(k), int(o), int(c)) for k, o, c in zip(self.keys, self.offsets, self.counts, strict=True) if k >= 0]
+        held = [
+            (int(k), int(o), int(c)) for k, o, c in zip(self.keys, self.offsets, self.counts, strict=True) if k >= 0
+        ]
         capacity = 4 * len(self.keys)
         self.keys = np.full(capacity, NO_STEPS, np.int64)
         self.offsets, self.counts = np.zeros(capacity, np.int64), np.zeros(capacity, np.int64)

@@ -1,1 +1,0 @@
-from evenkeel.check.kernel import expand
