@@ -17,7 +17,7 @@ from evenkeel.model.events import Event, EventKind
 from tests.cli.running import evenkeel, write_region
 
 VERBS = (
-    *("up", "run", "status", "events", "validate", "schema", "keys"),
+    *("up", "run", "status", "events", "plan", "validate", "schema", "keys"),
     *("freeze", "thaw", "pin", "unpin", "rollback", "repair", "audit"),
 )
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.query
@@ -169,6 +170,41 @@ def test_levers_work_on_a_running_region_and_are_told_in_its_journal(running: Ru
     assert [each["kind"] for each in told if each["process"] == "operator"] == [
         *("frozen", "refused", "thawed", "pinned", "unpinned")
     ]
+
+
+def test_a_plan_is_seen_before_it_is_published_and_needs_its_approval_where_the_file_says_so(tmp_path: Path) -> None:
+    path = write_region(tmp_path)
+    path.write_text(path.read_text().replace("[planner]", '[planner]\napproval = "required"'))
+    running = Running(path)
+    try:
+        outlook: dict[str, Any] = {}
+
+        def is_proposed() -> bool:
+            result = evenkeel("plan", path, "--json")
+            outlook.update(json.loads(result.stdout))
+            return bool(outlook.get("proposals"))
+
+        until(is_proposed, running.output)
+        assert outlook["published"]["generation"] == 0
+        assert [each["name"] for each in outlook["next"]["endpoints"]] == [ENDPOINT]
+        assert running.answer() == []
+
+        refused = evenkeel("plan", path, "--approve", "0123456789abcdef")
+        assert (refused.returncode, refused.stderr[:7]) == (1, "error: ")
+        (proposal,) = outlook["proposals"]
+        assert proposal["checksum"] == outlook["next"]["checksum"]
+        assert evenkeel("plan", path, "--approve", proposal["checksum"]).returncode == 0
+        running.until_answered()
+        assert evenkeel("plan", path).stdout == "published: plan 1 by planner-1\nnext: no change\n"
+
+        # A changed file shows what it would change, before the region is started with it.
+        path.write_text(path.read_text().replace("ttl-s = 5", "ttl-s = 7"))
+        shown = evenkeel("plan", path).stdout
+        assert "ttl 5 -> 7" in shown
+        assert "next: 1 endpoints changed, 0 removed" in shown
+    finally:
+        running.process.kill()
+        running.process.wait()
 
 
 def test_it_ends_by_itself_after_the_time_it_is_given_and_prints_json_lines(tmp_path: Path) -> None:
