@@ -16,13 +16,13 @@ from evenkeel.wire.names import Malformed, encode_name, read_name
 TYPE_CODES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "TXT": 16, "AAAA": 28, "SRV": 33}
 TYPE_NAMES = {code: name for name, code in TYPE_CODES.items()}
 SOA_CODE = 6
+_ADDRESS_TYPES = frozenset({"A", "AAAA"})
 TXT_OCTETS_MAX = 255
 
 _SRV = struct.Struct("!3H")
 _SOA_NUMBERS = struct.Struct("!5I")
 
 
-@lru_cache(maxsize=8192)
 def _a(text: str) -> bytes:
     try:
         return socket.inet_pton(socket.AF_INET, text)
@@ -30,7 +30,6 @@ def _a(text: str) -> bytes:
         raise ValueError(f"A {text!r} is not an IPv4 address") from error
 
 
-@lru_cache(maxsize=8192)
 def _aaaa(text: str) -> bytes:
     try:
         return socket.inet_pton(socket.AF_INET6, text)
@@ -76,6 +75,20 @@ def encode_rdata(rtype: str, text: str) -> bytes:
         return _ENCODERS[rtype](text)
     except struct.error as error:
         raise ValueError(f"{rtype} {text!r}: a number is out of its range") from error
+
+
+@lru_cache(maxsize=8192)
+def _framed_address(rtype: str, text: str) -> bytes:
+    rdata = encode_rdata(rtype, text)
+    return len(rdata).to_bytes(2, "big") + rdata
+
+
+def framed_rdata(rtype: str, text: str) -> bytes:
+    """The rdata with its length before it. The same addresses come again and again: they are remembered."""
+    if rtype in _ADDRESS_TYPES:
+        return _framed_address(rtype, text)
+    rdata = encode_rdata(rtype, text)
+    return len(rdata).to_bytes(2, "big") + rdata
 
 
 def read_rdata(wire: bytes, rtype: int, at: int, end: int, seen: dict[int, str]) -> str:

@@ -26,20 +26,17 @@ _HEADER = struct.Struct("!6H")
 _FIXED = struct.Struct("!HHIH")
 
 
-class Record(NamedTuple):
-    """One record: `type` is a mnemonic, or RFC 3597's `TYPE123` for one that evenkeel has no use for."""
+class Step(NamedTuple):
+    """What a transfer says of one record: it was added (or stands in the zone), or it was deleted.
 
+    `type` is a mnemonic, or RFC 3597's `TYPE123` for one that evenkeel has no use for.
+    """
+
+    added: bool
     name: str
     type: str
     ttl_s: int
     text: str
-
-
-class Step(NamedTuple):
-    """What a transfer says of one record: it was added (or stands in the zone), or it was deleted."""
-
-    added: bool
-    record: Record
 
 
 class Kind(Enum):
@@ -163,11 +160,11 @@ class TransferReader:
             raise Malformed(f"transfer of {self._zone}: opens with SOA {self._first_soa!r}, closes with {text!r}")
         self.kind = kind
         self.done = True
-        steps.append(Step(True, Record(name, "SOA", ttl_s, text)))
+        steps.append(Step(True, name, "SOA", ttl_s, text))
 
     def _record(self, name: str, rtype: int, ttl_s: int, text: str, steps: list[Step]) -> None:
         if self._records == 1 or self.done:
             raise Malformed(f"transfer of {self._zone}: record of {name} before the first SOA or after the last")
         if self.kind is Kind.UNDECIDED:
             self.kind = Kind.WHOLE
-        steps.append(Step(not self._deleting, Record(name, TYPE_NAMES.get(rtype, f"TYPE{rtype}"), ttl_s, text)))
+        steps.append(Step(not self._deleting, name, TYPE_NAMES.get(rtype) or f"TYPE{rtype}", ttl_s, text))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from evenkeel.model.errors import EvenkeelError
 from evenkeel.model.transactions import (
@@ -29,7 +30,7 @@ from evenkeel.model.transactions import (
     Transaction,
 )
 from evenkeel.wire.names import POINTABLE_OCTETS
-from evenkeel.wire.rdata import SOA_CODE, TYPE_CODES, encode_rdata
+from evenkeel.wire.rdata import SOA_CODE, TYPE_CODES, framed_rdata
 
 OPCODE_UPDATE = 5
 MESSAGE_OCTETS_MAX = 60_000  # leaves room for a signature within the 65,535 of a TCP message
@@ -38,7 +39,8 @@ _COUNT_MAX = 0xFFFF
 _CLASS_IN, _CLASS_NONE, _CLASS_ANY = 1, 254, 255
 _TYPE_ANY = 255
 _HEADER = struct.Struct("!6H")
-_EMPTY_RR = struct.Struct("!HHIH")  # type, class, TTL, RDLENGTH
+_FIXED = struct.Struct("!HHI")  # type, class, TTL
+_EMPTY_RR = struct.Struct("!HHIH")  # the same, and RDLENGTH
 
 
 class TooBig(EvenkeelError):
@@ -87,12 +89,12 @@ def _changes(encoder: _Encoder, transaction: Transaction) -> int:
 class _Encoder:
     """A message under construction. Writers answer with the number of records they wrote."""
 
-    __slots__ = ("_shared", "names", "out")
+    __slots__ = ("_asked", "names", "out")
 
     def __init__(self, zone: str) -> None:
         self.out = bytearray(_HEADER.size)
         self.names: dict[str, bytes] = {}
-        self._shared: set[Prerequisite] = set()
+        self._asked: dict[str, list[Prerequisite]] = {}
         self.name(zone)
         self.out += struct.pack("!HH", SOA_CODE, _CLASS_IN)
 
@@ -118,9 +120,13 @@ class _Encoder:
         fresh: list[Prerequisite] = []
         for requirement in requires:
             if type(requirement) is not RRsetEquals:
-                if requirement in self._shared:
+                asked = self._asked.get(requirement.name)
+                if asked is None:
+                    self._asked[requirement.name] = [requirement]
+                elif requirement in asked:
                     continue
-                self._shared.add(requirement)
+                else:
+                    asked.append(requirement)
             fresh.append(requirement)
         return fresh
 
@@ -145,17 +151,22 @@ class _Encoder:
             out += octets
             name = rest
 
-    def empty(self, name: str, rtype: int, rclass: int) -> int:
+    def empty(self, name: str, rest: bytes) -> int:
+        """A record without rdata; `rest` as `_rest_of_empty` makes it."""
         self.name(name)
-        self.out += _EMPTY_RR.pack(rtype, rclass, 0, 0)
+        self.out += rest
         return 1
 
     def filled(self, name: str, rtype: str, rclass: int, ttl_s: int, rdatas: tuple[str, ...]) -> int:
         """One record a rdata."""
         out = self.out
-        fixed = struct.pack("!HHI", TYPE_CODES[rtype], rclass, ttl_s)
+        fixed = _FIXED.pack(TYPE_CODES[rtype], rclass, ttl_s)
         for text in rdatas:
-            self.name(name)
+            pointer = self.names.get(name)
+            if pointer is not None:
+                out += pointer
+            else:
+                self.name(name)
             out += fixed
             if rtype == "CNAME":  # its target stands in the same zone as a rule, so compression pays
                 at = len(out)
@@ -163,31 +174,38 @@ class _Encoder:
                 self.name(text)
                 struct.pack_into("!H", out, at, len(out) - at - 2)
             else:
-                rdata = encode_rdata(rtype, text)
-                out += len(rdata).to_bytes(2, "big")
-                out += rdata
+                out += framed_rdata(rtype, text)
         return len(rdatas)
 
 
+@lru_cache(maxsize=64)  # every type with every class that a record without rdata has
+def _rest_of_empty(rtype: int, rclass: int) -> bytes:
+    return _EMPTY_RR.pack(rtype, rclass, 0, 0)
+
+
+_ANY_ANY = _rest_of_empty(_TYPE_ANY, _CLASS_ANY)
+_ANY_NONE = _rest_of_empty(_TYPE_ANY, _CLASS_NONE)
+
+
 def _name_in_use(encoder: _Encoder, requirement: NameInUse) -> int:
-    return encoder.empty(requirement.name, _TYPE_ANY, _CLASS_ANY)
+    return encoder.empty(requirement.name, _ANY_ANY)
 
 
 def _name_not_in_use(encoder: _Encoder, requirement: NameNotInUse) -> int:
-    return encoder.empty(requirement.name, _TYPE_ANY, _CLASS_NONE)
+    return encoder.empty(requirement.name, _ANY_NONE)
 
 
 def _rrset_exists(encoder: _Encoder, requirement: RRsetExists) -> int:
-    return encoder.empty(requirement.name, TYPE_CODES[requirement.type], _CLASS_ANY)
+    return encoder.empty(requirement.name, _rest_of_empty(TYPE_CODES[requirement.type], _CLASS_ANY))
 
 
 def _rrset_absent(encoder: _Encoder, requirement: RRsetAbsent) -> int:
-    return encoder.empty(requirement.name, TYPE_CODES[requirement.type], _CLASS_NONE)
+    return encoder.empty(requirement.name, _rest_of_empty(TYPE_CODES[requirement.type], _CLASS_NONE))
 
 
 def _rrset_equals(encoder: _Encoder, requirement: RRsetEquals) -> int:
     if not requirement.rdatas:
-        return encoder.empty(requirement.name, TYPE_CODES[requirement.type], _CLASS_NONE)
+        return encoder.empty(requirement.name, _rest_of_empty(TYPE_CODES[requirement.type], _CLASS_NONE))
     return encoder.filled(requirement.name, requirement.type, _CLASS_IN, 0, requirement.rdatas)
 
 
@@ -197,11 +215,11 @@ def _add(encoder: _Encoder, change: AddRRs) -> int:
 
 
 def _delete_rrset(encoder: _Encoder, change: DeleteRRset) -> int:
-    return encoder.empty(change.name, TYPE_CODES[change.type], _CLASS_ANY)
+    return encoder.empty(change.name, _rest_of_empty(TYPE_CODES[change.type], _CLASS_ANY))
 
 
 def _delete_name(encoder: _Encoder, change: DeleteName) -> int:
-    return encoder.empty(change.name, _TYPE_ANY, _CLASS_ANY)
+    return encoder.empty(change.name, _ANY_ANY)
 
 
 def _delete_rrs(encoder: _Encoder, change: DeleteRRs) -> int:

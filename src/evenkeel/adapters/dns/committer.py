@@ -22,10 +22,10 @@ from evenkeel.adapters.dns.failures import KeyRejected, NotSent, OutcomeUnknown,
 from evenkeel.adapters.dns.follower import Follower
 from evenkeel.adapters.dns.line import Line
 from evenkeel.adapters.dns.settings import ClientSettings
-from evenkeel.adapters.dns.view import Owner, ZoneView, changed_name, owner
+from evenkeel.adapters.dns.view import Owner, ZoneView, owner
 from evenkeel.model.errors import EvenkeelError, InternalError, Unfinished
 from evenkeel.model.records import Rcode
-from evenkeel.model.transactions import PREREQUISITE_RCODES, Commit, RRsetEquals, Transaction
+from evenkeel.model.transactions import PREREQUISITE_RCODES, AddRRs, Commit, RRsetEquals, Transaction
 from evenkeel.wire.update import BadTransaction, TooBig, encode_update
 
 # Codes by which a server may mean one transaction of a message only, so the others deserve a message without it.
@@ -115,13 +115,18 @@ class Committer:
         self._parked.clear()
 
     @property
+    def is_busy(self) -> bool:
+        """More waits than can be in flight."""
+        return len(self._queue) > self._settings.transactions_max
+
+    @property
     def waiting(self) -> int:
         return len(self._queue) + sum(map(len, self._parked.values())) + sum(map(len, self._groups))
 
     def _pending(self, transaction: Transaction) -> _Pending:
         owners: dict[str, Owner] = {}
         for change in transaction.changes:
-            name = changed_name(change)
+            name = change.rrset.name if isinstance(change, AddRRs) else change.name
             if name not in owners:
                 owners[name] = owner(name)
         own, shared = set(owners), list[str]()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from evenkeel.adapters.dns.failures import KeyRejected, NotSent, ServerRefused
 from evenkeel.adapters.dns.line import Line
@@ -20,6 +20,7 @@ from evenkeel.wire.names import Malformed, encode_name, read_name, skip_name
 from evenkeel.wire.rdata import SOA_CODE, read_rdata
 
 _RETRY_S_MIN = 0.1
+_BUSY_POLLS = 5  # how many polls may be left out while we write ourselves
 
 
 class Follower:
@@ -28,6 +29,9 @@ class Follower:
     def __init__(self, line: Line, view: ZoneView, settings: ClientSettings) -> None:
         self.failure: EvenkeelError | None = None  # of the latest round; None while all is well
         self.transfers = 0
+        # Told by whoever writes: a zone that we ourselves write without pause is followed more slowly, because what a
+        # transfer would bring is mostly our own.
+        self.is_busy: Callable[[], bool] = lambda: False
         self._line = line
         self._view = view
         self._settings = settings
@@ -80,6 +84,9 @@ class Follower:
         try:
             while True:
                 self._wake.clear()
+                if self._may_wait():
+                    await self._pause(0)
+                    continue
                 self._round += 1
                 began = self._loop.time()
                 try:
@@ -95,6 +102,10 @@ class Follower:
         finally:
             self._closed = True
             self._ended(self._round + 1, NotSent(f"{self._line.server}: the client is closed"))
+
+    def _may_wait(self) -> bool:
+        unasked = self._wanted <= self._round and self._view.serial >= 0 and self.failure is None
+        return unasked and self.is_busy() and self.age_s < _BUSY_POLLS * self._settings.poll_s
 
     async def _one_round(self) -> None:
         view = self._view

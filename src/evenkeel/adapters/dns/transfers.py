@@ -75,8 +75,8 @@ async def _exchange(
         is_first = False
         if parser.kind is Kind.WHOLE:
             stage.as_whole()
-        for added, record in steps:
-            stage.record(added, record.name, record.type, record.text)
+        for step in steps:
+            stage.record(step.added, step.name, step.type, step.text)
         await asyncio.sleep(0)  # a long transfer lets others have the loop between its messages
     if parser.kind is Kind.UP_TO_DATE:
         view.confirm(stage.covered)

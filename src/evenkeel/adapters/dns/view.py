@@ -161,10 +161,6 @@ def slot_of(whose: Owner, rtype: str) -> str:
     return _SLOT_OF.get((whose.prefix or (whose.node and "node"), rtype), "")
 
 
-def changed_name(change: Change) -> str:
-    return change.rrset.name if type(change) is AddRRs else change.name  # type: ignore[union-attr] # the rest have one
-
-
 class ZoneView:
     """One zone's endpoints. Everything here is immediate; `follower.Follower` feeds it."""
 
@@ -247,7 +243,7 @@ class ZoneView:
         self._acknowledged += 1
         fresh: dict[str, Held] = {}
         for change in transaction.changes:
-            name = changed_name(change)
+            name = change.rrset.name if isinstance(change, AddRRs) else change.name
             whose = owner(name) if owners is None else owners[name]
             held = fresh.get(whose.endpoint)
             if held is None:

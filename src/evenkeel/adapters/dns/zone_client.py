@@ -43,6 +43,7 @@ class ZoneClient:
         self._line = Line(zone.primary, key, self.settings, wall_s)
         self._follower = Follower(self._line, self._view, self.settings)
         self._committer = Committer(self._line, self._view, self._follower, self.settings)
+        self._follower.is_busy = lambda: self._committer.is_busy
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> ZoneClient:
