@@ -33,30 +33,54 @@ _SETTLED = frozenset({Enacted.PUBLISHED, Enacted.CURRENT, Enacted.HELD, Enacted.
 
 
 class EndpointQueue:
-    """Names to look at: urgent ones first, each at most once, so never more than there are endpoints."""
+    """Names to look at: urgent ones first, each at most once, so never more than there are endpoints.
+
+    A name that was taken is in hand until it is released: two looks at one endpoint at a time would write with one
+    another's tickets. What is offered meanwhile waits for the release.
+    """
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[str]] = {Lane.URGENT: deque(), Lane.ROUTINE: deque()}
         self._waiting: dict[str, Lane] = {}
+        self._in_hand: dict[str, Lane | None] = {}  # with the lane in which it was offered again
 
     def __len__(self) -> int:
+        """Names that can be taken now."""
         return len(self._waiting)
 
     def offer(self, names: Iterable[str], lane: Lane) -> None:
         for name in names:
+            if name in self._in_hand:
+                if self._in_hand[name] is not Lane.URGENT:
+                    self._in_hand[name] = lane
+                continue
             waits_in = self._waiting.get(name)
             if waits_in is None or (waits_in is Lane.ROUTINE and lane is Lane.URGENT):
                 self._waiting[name] = lane
                 self._lanes[lane].append(name)
 
     def take(self) -> str | None:
+        """The next name, in hand from now on; None where none waits."""
         for lane, names in self._lanes.items():
             while names:
                 name = names.popleft()
                 if self._waiting.get(name) is lane:  # else it was promoted, and taken there
                     del self._waiting[name]
+                    self._in_hand[name] = None
                     return name
         return None
+
+    def release(self, name: str) -> None:
+        """The look at `name` has ended; it waits again where it was offered meanwhile."""
+        again = self._in_hand.pop(name)
+        if again is not None:
+            self.offer([name], again)
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        for names in self._lanes.values():
+            names.clear()
+        self._waiting.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +166,12 @@ class Desk:
         """Look at what waits until nothing does. What an `Unreachable` interrupts waits again."""
         while (name := self.queue.take()) is not None:
             try:
-                outcome = await enact_endpoint(name, self._plans, self.zone, self._policy)
+                self._settle(name, await enact_endpoint(name, self._plans, self.zone, self._policy))
             except BaseException:
                 self.queue.offer([name], Lane.URGENT)
                 raise
-            self._settle(name, outcome)
+            finally:
+                self.queue.release(name)
 
     def _settle(self, name: str, outcome: Enacted) -> None:
         self._on_outcome(outcome, 1)
@@ -161,8 +186,7 @@ class Desk:
 
     async def _walk(self) -> None:
         plan = await self._plans.newest()
-        while self.queue.take() is not None:
-            pass  # every run walks the whole plan
+        self.queue.clear()  # every run walks the whole plan
         if plan is None:
             return
         run = await enact_run(self._names(plan), self._plans, self.zone, self._policy, self._clock)

@@ -60,16 +60,32 @@ class ZoneEnacting(Desk):
             pass
 
     async def _drain(self) -> None:
-        """Look at everything that waits. Raises the first `Unreachable`, when all workers have stopped."""
-        if not self.queue:
-            return
-        workers = [asyncio.create_task(self.work()) for _ in range(min(WORKERS_MAX, len(self.queue)))]
+        """Look at everything that waits, and at what is offered meanwhile without waiting for what is under way.
+
+        Raises the first `Unreachable`, when all workers have stopped.
+        """
+        workers: set[asyncio.Task[None]] = set()
+        failed: list[BaseException] = []
+
+        def ended(worker: asyncio.Task[None]) -> None:
+            workers.discard(worker)
+            if not worker.cancelled() and (error := worker.exception()) is not None:
+                failed.append(error)
+            self._wake.set()
+
         try:
-            outcomes = await asyncio.gather(*workers, return_exceptions=True)
-        except asyncio.CancelledError:
+            while True:
+                wanted = 0 if failed else min(WORKERS_MAX - len(workers), len(self.queue))
+                for _ in range(wanted):
+                    worker = asyncio.create_task(self.work())
+                    workers.add(worker)
+                    worker.add_done_callback(ended)
+                if not workers:
+                    break
+                self._wake.clear()
+                await self._wake.wait()
+        finally:
             for worker in workers:
                 worker.cancel()
-            raise
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        if failed:
+            raise failed[0]
