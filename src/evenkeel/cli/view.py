@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 from evenkeel.adapters.journal import JournalReader, journal_folder
@@ -43,6 +44,8 @@ EVENTS_SHARE = 0.3  # of the screen's height
 ENDPOINTS_READ_MAX = 2_000  # in a larger region only so many are looked at, to spare this machine
 LOAD_BALANCER_LINES_MAX = 4
 TROUBLED_MAX = 4
+ROWS_MIN = 3
+EVENTS_MIN = 3
 SKIP_DATE = len("2026-11-21 ")  # of an event's line: a view has no room for it
 
 
@@ -61,29 +64,36 @@ class Screen:
         picture = self.picture or Picture(self.region.name, now_ms())
         notes = [Text(f"! {note}", "yellow", no_wrap=True, overflow="ellipsis") for note in picture.notes[:3]]
         top: list[RenderableType] = [self._head(picture, states), *notes, self._hint()]
+        # Endpoints and events have two lines of their own (a rule, a header) and a rule, and a few rows at the least.
+        spare = height - len(top) - 3 - ROWS_MIN - EVENTS_MIN
         bottom: list[RenderableType] = []
-        used = len(top)
-        if balancers := load_balancer_lines(
-            worst_standing_first(picture.load_balancers), width, LOAD_BALANCER_LINES_MAX
-        ):
-            bottom += [_rule("load balancers (load/capacity)"), *balancers]
-            used += len(balancers) + 1
-        if troubled := [(name, state) for name, state in states.items() if state.state != "running"][:TROUBLED_MAX]:
-            bottom += [_rule("not running"), component_table(dict(troubled), now_ms())]
-            used += len(troubled) + 2
-        events_height = max(3, int(height * EVENTS_SHARE))
-        rows = max(1, height - used - events_height - 3)
+        for section in (self._troubled(states), self._balancers(picture, width)):
+            lines = sum(part.row_count + 1 if isinstance(part, Table) else 1 for part in section)
+            if lines <= spare:
+                bottom += section
+                spare -= lines
         endpoints = worst_first(picture.endpoints)
-        if spare := max(0, rows - len(endpoints)):
-            events_height += spare
+        shared = max(spare, 0) + ROWS_MIN + EVENTS_MIN
+        event_lines = max(EVENTS_MIN, int(height * EVENTS_SHARE), shared - len(endpoints))
+        event_lines = min(event_lines, shared - ROWS_MIN)
+        rows = shared - event_lines
         return Group(
             *top,
             _rule(_endpoints_title(endpoints, rows)),
             endpoint_table(endpoints[:rows], is_fitted=True),
             *bottom,
             _rule("events"),
-            *(event_text(event, event_line(event)[SKIP_DATE:]) for event in list(self.events)[-events_height:]),
+            *(event_text(event, event_line(event)[SKIP_DATE:]) for event in list(self.events)[-event_lines:]),
         )
+
+    def _troubled(self, states: dict[str, ComponentState]) -> list[RenderableType]:
+        troubled = [(name, state) for name, state in states.items() if state.state != "running"][:TROUBLED_MAX]
+        return [_rule("not running"), component_table(dict(troubled), now_ms())] if troubled else []
+
+    def _balancers(self, picture: Picture, width: int) -> list[RenderableType]:
+        worst = worst_standing_first(picture.load_balancers)
+        lines = load_balancer_lines(worst, width, LOAD_BALANCER_LINES_MAX)
+        return [_rule("load balancers (load/capacity)"), *lines] if lines else []
 
     def _head(self, picture: Picture, states: dict[str, ComponentState]) -> Text:
         running = sum(state.state == "running" for state in states.values())
