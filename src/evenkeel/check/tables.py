@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,7 @@ class Tables:
         self.branching = 0  # of all processes' steps together, at most
         self._branching_of: dict[int, int] = {}
         self.service_ids = [0] * len(shape.services)
+        self._first_steps: dict[tuple[int, int], Sequence[Outcome]] = {}  # of the first of those that are alike
         self._orders = self._all_orders()
         self.orders = np.array(self._orders, np.int64).reshape(len(self._orders), -1)
         self.exchanged = np.zeros((len(self._orders), 0), np.int64)
@@ -97,26 +98,49 @@ class Tables:
     def resolve(self, missing: Iterable[tuple[int, int, int]]) -> int:
         """Ask the model for the steps of (process, local, service) that the search has met; how many were new."""
         met: set[int] = set()
+        first_kind = int(self.kinds[self.model.shape.alike[0]])
         for process, local, service in missing:
             key = self.key(process, local, service)
             if key in met:
                 continue
             met.add(key)
-            outcomes = self.model.step(process, local, service)
+            outcomes = self._steps(process, local, service)
             self._insert(key, self.outcomes.local.size, len(outcomes))
             self.outcomes.add(outcomes)
             kind = int(self.kinds[process])
             self._branching_of[kind] = max(self._branching_of.get(kind, 0), len(outcomes))
-            where = int(self.service_of.array[local])
-            self._meet(
-                max((max(each.local, each.sends) for each in outcomes), default=0) + 1,
-                [
-                    max((each.service for each in outcomes), default=0) if k == where else 0
-                    for k in range(len(self.service_ids))
-                ],
-            )
+            if int(self.kinds[process]) == first_kind:
+                self._first_steps[local, service] = outcomes
+            self._meet_outcomes(int(self.service_of.array[local]), outcomes)
         self.branching = sum(self._branching_of.get(int(kind), 0) for kind in self.kinds)
         return len(met)
+
+    def _steps(self, process: int, local: int, service: int) -> Sequence[Outcome]:
+        """The model's steps; where processes differ by name only, those of the first of them with names exchanged."""
+        first, last = self.model.shape.alike
+        if len(self._orders) == 1 or not first < process < last:
+            return self.model.step(process, local, service)
+        order = list(range(last - first))
+        order[0], order[process - first] = order[process - first], order[0]
+        swap = self._orders.index(tuple(order))
+        where = int(self.service_of.array[local])
+        image = int(self.exchanged[swap, local])
+        state = int(self.exchanged_service[swap, service]) if where > 0 else service
+        known = self._first_steps.get((image, state))
+        if known is None:
+            known = self._first_steps[image, state] = self.model.step(first, image, state)
+            self._meet_outcomes(where, known)
+        return [self._swapped(each, swap, where) for each in known]
+
+    def _swapped(self, outcome: Outcome, swap: int, where: int) -> Outcome:
+        service = int(self.exchanged_service[swap, outcome.service]) if where > 0 else outcome.service
+        sends = int(self.exchanged[swap, outcome.sends])
+        return replace(outcome, local=int(self.exchanged[swap, outcome.local]), service=service, sends=sends)
+
+    def _meet_outcomes(self, where: int, outcomes: Sequence[Outcome]) -> None:
+        tops = [0] * len(self.service_ids)
+        tops[where] = max((each.service for each in outcomes), default=0)
+        self._meet(max((max(each.local, each.sends) for each in outcomes), default=0) + 1, tops)
 
     def meet(self, locals_: Sequence[int], services: Sequence[int]) -> None:
         """Know all there is to know of these ids."""
