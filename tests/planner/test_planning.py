@@ -467,3 +467,9 @@ def test_weights_are_read_back_whole_where_each_family_is_in_lowest_terms_of_its
     day.plan()
     assert (day.of().answer.a_weights, day.of().answer.aaaa_weights) == ((8, 1), (16, 1, 2))
     assert day.restarted().plan(routine=True).is_empty
+
+
+def test_a_region_without_endpoints_or_load_balancers_plans_nothing() -> None:
+    empty = replace(region(balancers(2)), endpoints={})
+    assert Day(empty).plan(routine=True).is_empty
+    assert Day(replace(empty, load_balancers={})).plan(WARM_UP_S, routine=True).is_empty

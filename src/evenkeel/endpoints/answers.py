@@ -48,15 +48,9 @@ def answer_of(
     endpoint: Endpoint, members: Sequence[tuple[LoadBalancer, int]], foreign: Foreign = NOTHING_FOREIGN
 ) -> Answer:
     """The answer of `endpoint` from `members` and their weights."""
-    a = _family([(lb.ipv4, weight) for lb, weight in members] if endpoint.ipv4 else [], foreign.a)
-    aaaa = _family([(lb.ipv6, weight) for lb, weight in members] if endpoint.ipv6 else [], foreign.aaaa)
-    return Answer(
-        endpoint.ttl_s,
-        tuple(address for address, _ in a),
-        tuple(weight for _, weight in a),
-        tuple(address for address, _ in aaaa),
-        tuple(weight for _, weight in aaaa),
-    )
+    a, a_weights = _family([(lb.ipv4, weight) for lb, weight in members] if endpoint.ipv4 else [], foreign.a)
+    aaaa, aaaa_weights = _family([(lb.ipv6, weight) for lb, weight in members] if endpoint.ipv6 else [], foreign.aaaa)
+    return Answer(endpoint.ttl_s, a, a_weights, aaaa, aaaa_weights)
 
 
 def read_answer(endpoint: Endpoint, pool: Sequence[LoadBalancer], answer: Answer) -> Read:
@@ -82,15 +76,23 @@ def _weight(addresses: Sequence[str], published: Mapping[str, int]) -> int:
     return sum(published.get(address, 0) for address in addresses)
 
 
-def _family(members: Sequence[tuple[tuple[str, ...], int]], foreign: Weighted) -> list[tuple[str, int]]:
-    split = lcm(*(len(addresses) for addresses, _ in members if addresses))
+def _family(
+    members: Sequence[tuple[tuple[str, ...], int]], foreign: Weighted
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """One family's addresses, sorted, and their weights."""
+    present = [(addresses, weight) for addresses, weight in members if addresses]
+    split = lcm(*[len(addresses) for addresses, _ in present])
     weights: dict[str, int] = {}
-    for addresses, weight in members:
+    for addresses, weight in present:
+        each = weight * split // len(addresses)
         for address in addresses:
-            weights[address] = max(weights.get(address, 0), weight * split // len(addresses))
+            weights[address] = max(weights.get(address, 0), each)
+    if not weights and not foreign:
+        return (), ()
     if foreign:  # at the heaviest published weight's own scale
         largest, theirs = max(weights.values(), default=1), max(weight for _, weight in foreign)
         for address, weight in foreign:
             weights.setdefault(address, max(1, round(largest * weight / theirs)))
     common = gcd(*weights.values()) or 1
-    return sorted((address, weight // common) for address, weight in weights.items())
+    addresses_sorted = tuple(sorted(weights))
+    return addresses_sorted, tuple([weights[address] // common for address in addresses_sorted])

@@ -276,7 +276,10 @@ class PlanningTable:
         moved = np.zeros(len(self.pools.endpoints), dtype=np.bool_)
         moved[view.numbers[why > 0]] = True
         weight = np.where(moved[self.pools.edge_endpoint], fresh, published)
-        return weight, {int(view.numbers[at]): Why(int(why[at])) for at in np.flatnonzero(why)}
+        concerned = np.flatnonzero(why)
+        reasons = {reason: Why(reason) for reason in np.unique(why).tolist()}
+        pairs = zip(view.numbers[concerned].tolist(), why[concerned].tolist(), strict=True)
+        return weight, {number: reasons[reason] for number, reason in pairs}
 
     def _let_go(self, chosen: dict[int, Why]) -> dict[int, Foreign]:
         """Stale endpoints join `chosen`. Of their foreign addresses no more leave than one plan may take at once."""
@@ -291,19 +294,22 @@ class PlanningTable:
     def _changes(
         self, chosen: Mapping[int, Why], weight: Ints, foreign: Mapping[int, Foreign], generation: int
     ) -> tuple[Change, ...]:
+        if not chosen:
+            return ()
         changes = []
         published, memo = self._published, Memo()
+        answering = np.add.reduceat(weight, self.pools.start[:-1]) > 0
         for number, why in sorted(chosen.items()):
-            if not weight[self.pools.start[number] : self.pools.start[number + 1]].any():
+            if not answering[number]:
                 continue  # foreign addresses only, and no member yet to take over from them: they stay
             endpoint = self.pools.endpoints[number]
             left = foreign.get(number, published.foreign.get(number, NOTHING_FOREIGN))
             answer = published.render(number, weight, left, memo)
             old = published.plans.get(endpoint.name)
             same = old is not None and old.answer == answer and published.is_as_configured(number)
-            if same and Why.RESTORED not in why:
+            if same and not why.value & Why.RESTORED.value:
                 continue
-            lane = Lane.URGENT if why & _URGENT else Lane.ROUTINE
+            lane = Lane.URGENT if why.value & _URGENT.value else Lane.ROUTINE
             plan = EndpointPlan(endpoint.name, endpoint.zone, endpoint.layout, answer, generation, lane)
             changes.append(Change(plan, why))
         return tuple(changes)
