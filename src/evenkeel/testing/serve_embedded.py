@@ -1,48 +1,42 @@
-"""The embedded nameserver alone, as a process: `python -m evenkeel.testing.serve_embedded CONF.json`.
+"""The embedded nameserver in a process of its own, as `servers.embedded_server` starts it.
 
-For tests and benchmarks that want a server beside them which they can kill. CONF.json: host, port, key, secret
-(base64), zones, state_dir; optional: guarded, weighted_answers, secondaries ([[host, port], ...]).
+python -m evenkeel.testing.serve_embedded CONF.json
+
+CONF.json: host, port, key, secret (base64), zones, state_dir; where wanted is_guarded (true), weighted_answers (1) and
+secondaries ([[host, port], ...]).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import gc
 import json
 import signal
 import sys
 from pathlib import Path
 
+from evenkeel.adapters.dns.keys import tsig_key
 from evenkeel.adapters.nameserver.server import EmbeddedNameserver, Settings
 from evenkeel.model.region import HostPort, ServerKind, Zone
-from evenkeel.wire.tsig import TsigKey
 
 
 async def serve(conf: dict[str, object]) -> None:
     """Until SIGTERM."""
     place = HostPort(str(conf["host"]), int(str(conf["port"])))
-    key = TsigKey(str(conf["key"]), base64.b64decode(str(conf["secret"])))
-    secondaries = conf.get("secondaries", [])
-    assert isinstance(conf["zones"], list)
+    key = tsig_key(str(conf["key"]), str(conf["secret"]))
+    names, secondaries = conf["zones"], conf.get("secondaries", [])
+    assert isinstance(names, list)
     assert isinstance(secondaries, list)
-    zones = [
-        Zone(
-            name,
-            ServerKind.EMBEDDED,
-            place,
-            secondaries=tuple(HostPort(host, port) for host, port in secondaries),
-            weighted_answers=int(str(conf.get("weighted_answers", 1))),
-        )
-        for name in conf["zones"]
-    ]
+    behind = tuple(HostPort(host, port) for host, port in secondaries)
+    dealt = int(str(conf.get("weighted_answers", 1)))
+    zones = [Zone(name, ServerKind.EMBEDDED, place, behind, weighted_answers=dealt) for name in names]
+    settings = Settings(is_guarded=bool(conf.get("is_guarded", True)))
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    settings = Settings(is_guarded=bool(conf.get("guarded", True)))
-    keys = dict.fromkeys((zone.name for zone in zones), key)
-    async with EmbeddedNameserver(zones, keys, Path(str(conf["state_dir"])), (place,), settings):
+    keys = {zone.name: key for zone in zones}
+    async with EmbeddedNameserver(zones, keys, Path(str(conf["state_dir"])), [place], settings):
         gc.collect()
-        gc.freeze()
+        gc.freeze()  # as the component does: the zones' content is not looked at by later collections
         await stopping.wait()
 
 
