@@ -12,7 +12,7 @@ from tests.conformance.arms import Arm, ServerArm, TwinArm
 from tests.servers import BIND, KNOT, ZONE, running
 
 _names = itertools.count()
-SERVERS = [BIND, KNOT]
+SERVERS = ["embedded", BIND, KNOT]
 
 
 @pytest.fixture(scope="session", params=SERVERS)

@@ -11,7 +11,7 @@ from evenkeel.testing.servers import Server
 from tests.servers import BIND, KNOT, running
 
 
-@pytest.fixture(params=[BIND, KNOT])
+@pytest.fixture(params=["embedded", BIND, KNOT])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     yield from running(request.param, tmp_path)
 

@@ -12,6 +12,7 @@ port of its own, so that many run side by side. A server does not outlive whoeve
 from __future__ import annotations
 
 import base64
+import json
 import os
 import random
 import secrets
@@ -65,13 +66,11 @@ class Server:
         zones: Mapping[str, str],
         key: TsigKey,
         configure: Callable[[Server], list[str]],
-        is_durable: bool = True,
     ) -> None:
         self.kind = kind
         self.folder = folder
         self.zones = dict(zones)
         self.key = key
-        self.is_durable = is_durable
         self.host = "127.0.0.1"
         self.port = 0
         self._configure = configure
@@ -184,11 +183,16 @@ def knot_server(folder: Path, zones: Zones, key: TsigKey | None = None) -> Itera
 
 
 @contextmanager
-def embedded_server(folder: Path, zones: Zones, key: TsigKey | None = None) -> Iterator[Server]:
-    """evenkeel's own nameserver, in a process of its own. Raises `ServerFailed`."""
-    module = "evenkeel.testing.serve_embedded"
+def embedded_server(
+    folder: Path, zones: Iterable[str], key: TsigKey | None = None, *, is_guarded: bool = True
+) -> Iterator[Server]:
+    """evenkeel's own nameserver, in a process of its own. `is_guarded`: it refuses to empty a fenced endpoint.
+
+    Raises `ServerFailed`.
+    """
+    command = [sys.executable, "-m", "evenkeel.testing.serve_embedded"]
     yield from _running(
-        ServerKind.EMBEDDED, folder, zones, key, lambda server: [sys.executable, "-m", module, _embedded_conf(server)]
+        ServerKind.EMBEDDED, folder, zones, key, lambda server: [*command, _embedded_conf(server, is_guarded)]
     )
 
 
@@ -284,9 +288,7 @@ zone:
     return _write(server.folder / "knot.conf", text)
 
 
-def _embedded_conf(server: Server) -> str:
-    import json
-
+def _embedded_conf(server: Server, is_guarded: bool) -> str:
     conf = {
         "host": server.host,
         "port": server.port,
@@ -294,6 +296,7 @@ def _embedded_conf(server: Server) -> str:
         "secret": server.secret,
         "zones": list(server.zones),
         "state_dir": str(server.folder / "state"),
+        "is_guarded": is_guarded,
     }
     return _write(server.folder / "embedded.json", json.dumps(conf))
 
