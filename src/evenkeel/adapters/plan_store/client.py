@@ -50,7 +50,8 @@ BULK_DEADLINE_S = 30.0  # calls that carry a whole plan
 
 
 class PlanFollower:
-    """`ports.plans.PlanReader`, as an async context. `on_state` hears of the link's loss and return, with the reason.
+    """`ports.plans.PlanReader`, as an async context. `on_state` hears of what is lost (False) and comes back (True), with
+    the reason: the connection, the file of the last good plan.
 
     Without `last_good_path` nothing is kept on disk.
     """
@@ -77,6 +78,9 @@ class PlanFollower:
         self._sending = asyncio.Lock()
         self._head = Head(0, 0)
         self._unsaved = asyncio.Event()
+        self._saving = asyncio.Lock()
+        self._saved_generation = 0
+        self._save_trouble = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._calls: dict[int, asyncio.Future[Frame]] = {}
         self._calls_made = 0
@@ -129,6 +133,7 @@ class PlanFollower:
     async def __aenter__(self) -> Self:
         if self._last_good_path is not None:
             self._current, self.trouble = await asyncio.to_thread(last_good.load, self._last_good_path, self._region)
+            self._saved_generation = self.generation
             self._tasks.append(asyncio.create_task(self._keep_saved(self._last_good_path)))
         self._tasks.append(asyncio.create_task(self._keep_connected()))
         return self
@@ -139,7 +144,7 @@ class PlanFollower:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._last_good_path is not None and self._unsaved.is_set():
+        if self._last_good_path is not None:
             await self._save(self._last_good_path)
 
     async def _keep_connected(self) -> None:
@@ -239,19 +244,29 @@ class PlanFollower:
     async def _keep_saved(self, path: Path) -> None:
         while True:
             await self._unsaved.wait()
-            await self._save(path)
+            self._unsaved.clear()
+            # Shielded: a write under way when this task is cancelled ends before the last one begins.
+            await asyncio.shield(self._save(path))
             await asyncio.sleep(SAVE_EVERY_S)
 
     async def _save(self, path: Path) -> None:
-        plan = self._current
-        self._unsaved.clear()
-        if plan is None:
-            return
-        try:
-            await asyncio.to_thread(last_good.save, path, plan)
-        except OSError as error:
-            self._unsaved.set()
-            self._on_state(self.is_up, f"last good plan not saved: {path}: {error.strerror or error}")
+        async with self._saving:
+            plan = self._current
+            if plan is None or plan.generation == self._saved_generation:
+                return
+            try:
+                await asyncio.to_thread(last_good.save, path, plan)
+            except OSError as error:
+                self._unsaved.set()
+                self._note_save(f"last good plan not saved: {path}: {error.strerror or error}")
+            else:
+                self._saved_generation = plan.generation
+                self._note_save("")
+
+    def _note_save(self, trouble: str) -> None:
+        if bool(trouble) != bool(self._save_trouble):
+            self._on_state(not trouble, trouble or "last good plan saved again")
+        self._save_trouble = trouble
 
 
 class PlanStoreClient(PlanFollower):
