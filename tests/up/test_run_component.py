@@ -25,7 +25,9 @@ from evenkeel.model.errors import Unreachable
 from evenkeel.model.region import HostPort, Region
 from evenkeel.region.compiled import dump_compiled
 from evenkeel.region.components import component, components
+from evenkeel.region.config import load
 from evenkeel.region.up import run_component_arguments
+from tests.cli.running import evenkeel, write_region
 from tests.up.regions import small_region
 
 DEADLINE_S = 20.0
@@ -202,6 +204,34 @@ def test_what_every_component_stands_on_imports_nothing_heavy() -> None:
     code += "stderr_log('x').info('y')\nprint(*sorted(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not HEAVY & {name.partition(".")[0] for name in result.stdout.split()}
+
+
+def test_run_becomes_the_component_and_carries_nothing_of_the_command_along(tmp_path: Path) -> None:
+    path = write_region(tmp_path)
+    assert evenkeel("keys", path).returncode == 0
+    region = load(path)
+    with subprocess.Popen(
+        [sys.executable, "-m", "evenkeel.cli.main", "run", "backend-1", str(path)], stderr=subprocess.PIPE
+    ) as process:
+        until(lambda: is_up(metrics_of(region, "backend-1")))
+        assert "run_component" in _text(Path(f"/proc/{process.pid}/cmdline"))
+        maps = _text(Path(f"/proc/{process.pid}/maps"))
+        assert "msgspec" in maps
+        assert "pydantic" not in maps
+        process.terminate()
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
+    assert [json.loads(line)["event"] for line in errors.splitlines()] == ["started", "listening", "stopped"]
+
+
+def test_a_state_folder_that_cannot_be_is_wrong_input(tmp_path: Path) -> None:
+    path = write_region(tmp_path)
+    (tmp_path / "state").write_text("a file")
+    for arguments in (("up", path, "--for", "1"), ("run", "audit", path), ("keys", path)):
+        result = evenkeel(*arguments)
+        assert result.returncode == 2, result.stderr
+        assert "Traceback" not in result.stderr
+        assert "mend: " in result.stderr
 
 
 def _text(path: Path) -> str:

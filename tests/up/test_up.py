@@ -102,7 +102,7 @@ def test_a_region_comes_up_answers_heals_and_goes_down_without_a_trace(running: 
     assert f"the region is up already (pid {running.process.pid}" in json.loads(second.stdout)["error"]
     assert is_up(running.region.state_dir)
 
-    # Every process of evenkeel's own is back after a kill, and the answer stands throughout.
+    # Every process of evenkeel's own is back after a kill, and so is the answer.
     before = {name: component.pid for name, component in running.state.components.items() if "backend" not in name}
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
@@ -121,6 +121,8 @@ def test_a_region_comes_up_answers_heals_and_goes_down_without_a_trace(running: 
     assert status["generation"] == status["endpoints"][0]["generation"] >= 1
     assert status["components"].keys() == running.state.components.keys()
     assert evenkeel("audit", running.path).returncode == 0
+    plan = evenkeel("plan", running.path, "--json")
+    assert json.loads(plan.stdout)["proposals"] == [], plan.stderr  # none awaits an approval
 
     pids = running.pids()
     assert len(pids) == 7

@@ -54,7 +54,21 @@ def read_secret(state_dir: str, name: str) -> str:
 
 
 def make_missing_secrets(state_dir: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Create those that are not there yet; returns their names. Safe when several processes do it at once."""
+    """Create those that are not there yet; returns their names. Safe when several processes do it at once.
+
+    Raises `InputError` where the folder cannot be written.
+    """
+    try:
+        return _make_missing(state_dir, names)
+    except OSError as error:
+        raise InputError.one(
+            str(secret_path(state_dir, "")),
+            f"secrets cannot be written: {error.strerror}",
+            "name a state-dir that can be written, or make room there",
+        ) from error
+
+
+def _make_missing(state_dir: str, names: Iterable[str]) -> tuple[str, ...]:
     folder = secret_path(state_dir, "").absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []

@@ -38,6 +38,7 @@ from evenkeel.region.picture import (
 from evenkeel.region.up_state import ComponentState, is_up, read_up_state
 
 ZONE_DEADLINE_S = 3.0
+STATUS_DEADLINE_S = 2.0
 PLAN_DEADLINE_S = 1.0  # for the first plan; later ones come by themselves
 GENERATIONS_MAX = 10_000  # whose age is remembered
 
@@ -201,7 +202,7 @@ async def _status(component: Component) -> dict[str, Any]:
     if component.metrics is None:
         return {}
     try:
-        return await fetch_status(component.metrics)
+        return await fetch_status(component.metrics, STATUS_DEADLINE_S)
     except Unreachable:
         return {}
 

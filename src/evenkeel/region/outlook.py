@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,11 +16,12 @@ from evenkeel.endpoints.preview import Preview
 from evenkeel.model.errors import Unreachable
 from evenkeel.model.health import Health, Standing
 from evenkeel.model.plan import Plan
-from evenkeel.model.region import Region
+from evenkeel.model.region import Approval, Region
 from evenkeel.ports.plan_store import Proposed
 from evenkeel.region.components import Kind, components
 
 PLAN_DEADLINE_S = 10.0
+STATUS_DEADLINE_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,14 @@ async def look_ahead(region: Region) -> Outlook:
     standing = tuple(each for each in proposals if each.base_generation == head.generation)
     verdicts = standing[0].verdicts if standing else await _verdicts(region)
     published = published or Plan.empty(region.name)
-    return Outlook(published, foresee(region, published, verdicts), standing)
+    return Outlook(published, foresee(region, published, verdicts), _awaiting(region, standing))
+
+
+def _awaiting(region: Region, standing: Sequence[Proposed]) -> tuple[Proposed, ...]:
+    """Those that wait for an operator. Planners that need no approval lay their next plan open all the same."""
+    if region.planner.approval is not Approval.REQUIRED:
+        return ()
+    return tuple(each for each in standing if each.changed or each.removed)
 
 
 async def approve(region: Region, checksum: str) -> None:
@@ -64,10 +73,9 @@ class _Said(msgspec.Struct):
 
 async def _verdicts(region: Region) -> tuple[Health, ...]:
     """The verdicts of the first Planner that answers."""
-    planners = [each for each in components(region) if each.kind is Kind.PLANNER and each.metrics is not None]
-    replies = await asyncio.gather(
-        *(fetch_status(each.metrics) for each in planners if each.metrics is not None), return_exceptions=True
-    )
+    places = [each.metrics for each in components(region) if each.kind is Kind.PLANNER and each.metrics is not None]
+    asked = (fetch_status(place, STATUS_DEADLINE_S) for place in places)
+    replies = await asyncio.gather(*asked, return_exceptions=True)
     for reply in replies:
         if isinstance(reply, dict) and isinstance(reply.get("load_balancers"), dict):
             said = msgspec.convert(reply["load_balancers"], dict[str, _Said])
