@@ -44,16 +44,17 @@ BACK_OFF_MAX_S = 5.0
 ASK_S = 5.0  # the head is asked for this often, so that a dead connection is found out
 SILENCE_MAX_S = 15.0
 SAVE_EVERY_S = 5.0
-CHANGES_KEPT = 256  # generations whose changed names are remembered
+CHANGES_KEPT = 256  # generations whose changed names are remembered,
+NAMES_KEPT = 20_000  # and names of all of them together; one generation at least, however large
 CALL_DEADLINE_S = 3.0
 BULK_DEADLINE_S = 30.0  # calls that carry a whole plan
 
 
 class PlanFollower:
-    """`ports.plans.PlanReader`, as an async context. `on_state` hears of what is lost (False) and comes back (True), with
-    the reason: the connection, the file of the last good plan.
+    """`ports.plans.PlanReader`, as an async context. Without `last_good_path` nothing is kept on disk.
 
-    Without `last_good_path` nothing is kept on disk.
+    `on_state` hears of what is lost (False) and comes back (True), with the reason: the connection to the store, the
+    writing of the last good plan.
     """
 
     def __init__(
@@ -223,6 +224,8 @@ class PlanFollower:
             await self._send(frame(0, FOLLOW, self.generation))
             return
         self._changes.append((self.generation, plan.generation, names))
+        while len(self._changes) > 1 and sum(len(names) for _, _, names in self._changes) > NAMES_KEPT:
+            self._changes.popleft()
         self._unsaved.set()
         async with self._newer:
             self._current = plan

@@ -27,7 +27,7 @@ from evenkeel.adapters.plan_store.wire import (
     frame,
     rows_of,
 )
-from evenkeel.model.errors import EvenkeelError, Refusal
+from evenkeel.model.errors import EvenkeelError, InternalError, Refusal
 from evenkeel.model.plan import PlanDelta
 from evenkeel.model.region import HostPort
 from evenkeel.ports.plan_store import PlanStore, Proposed
@@ -36,11 +36,13 @@ FRAMES_WAITING_MAX = 256
 CALLERS_MAX = 1024
 IDLE_MAX_S = 60.0  # a client asks for the head every few seconds
 HISTORY_MAX = 10_000
+STOP_DEADLINE_S = 2.0  # for calls under way
 
 
 @dataclass(eq=False, slots=True)
 class _Caller:
     link: Link
+    attending: asyncio.Task[None]
     waiting: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(FRAMES_WAITING_MAX))
     follows: bool = False
     is_cut: bool = False
@@ -76,26 +78,33 @@ class PlanStoreService:
         return HostPort(host, port)
 
     async def stop(self) -> None:
-        """Stop listening and close every connection."""
+        """Stop listening and end every connection."""
         if self._server is not None:
             self._server.close()
-        for caller in list(self._callers):
-            await caller.link.close()
+        attending = [caller.attending for caller in self._callers]
+        for caller in self._callers:
+            caller.link.abort()
+        if attending:
+            await asyncio.wait(attending, timeout=STOP_DEADLINE_S)
 
     async def _attend(self, link: Link) -> None:
         if len(self._callers) >= CALLERS_MAX:
             return
-        caller = _Caller(link)
+        task = asyncio.current_task()
+        if task is None:
+            raise InternalError("a connection is attended outside of any task")
+        caller = _Caller(link, task)
         self._callers.add(caller)
         sending = asyncio.create_task(self._send(caller))
         try:
             while not caller.is_cut:
                 await self._handle(caller, await link.receive(Frame, IDLE_MAX_S))
         finally:
-            self._callers.discard(caller)
             caller.is_cut = True
+            caller.follows = False
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+            self._callers.discard(caller)
 
     async def _send(self, caller: _Caller) -> None:
         with contextlib.suppress(LinkClosed):
