@@ -15,6 +15,7 @@ from evenkeel.check.exchange import (
     FRESH,
     GONE,
     NOW,
+    PLAN,
     ZONE,
     Hand,
     Talk,
@@ -29,7 +30,6 @@ from evenkeel.check.exchange import (
 )
 from evenkeel.check.model import EMPTY_SLOT, NO_SERVICE, Interner, Outcome, Properties, Shape
 from evenkeel.check.program import (
-    PLAN,
     Stage,
     Workflows,
     endpoint_name,

@@ -157,7 +157,7 @@ def sometimes_of(policy: DnsPolicy, plans: int, enactors: int) -> tuple[Sometime
     if policy.clean_up is not CleanUpBy.AGE:
         wanted.append(("a tree is found unreferenced", "is_referenced: false"))
     if policy.fenced and enactors > 1 and plans > 1:
-        wanted.append(("a write is refused because a rival was first", "remove: superseded"))
+        wanted.append(("a write is refused because a rival was first", "flip: superseded"))
     return tuple(Sometimes(says, says, label.__eq__) for says, label in wanted)
 
 

@@ -6,7 +6,7 @@ Compiled by numba where it is installed (extra `fast`). All integers are signed 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -22,7 +22,10 @@ except ImportError:  # the extra `fast` is not installed: `vectors` does the sam
 
 else:
     HAS_NUMBA = True
-    compiled = numba.njit(cache=True, boundscheck=False)
+
+    def compiled(function: F) -> F:
+        return cast(F, numba.njit(cache=True, boundscheck=False)(function))
+
 
 # 0x9E3779B97F4A7C15 as a signed number: the golden ratio's odd multiplier (Knuth, volume 3, section 6.4).
 GOLDEN = -7046029254386353131
@@ -251,3 +254,44 @@ def expand(
                     via_outcome[count] = o
                     count += 1
     return len(todo), count, steps, deferred_count, miss_count, DONE
+
+
+@compiled
+def sweep(
+    states: Any, count: int, index: Any, good: Any, word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
+    step_keys: Any, step_offsets: Any, step_counts: Any,
+    out_local: Any, out_service: Any, out_sends: Any, out_stales: Any, out_faults: Any,
+    service_of: Any, reads: Any, stale_of: Any, orders: Any, exchanged: Any, exchanged_service: Any,
+) -> int:  # fmt: skip
+    """Mark in `good` every state with a step, free of faults, to one that is marked; how many were marked anew."""
+    locals_ = shape[0]
+    fields_count, width = len(word), states.shape[1]
+    fields, new = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)
+    trial, best = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)
+    words = np.zeros(width, np.int64)
+    changed = 0
+    for back in range(count):
+        state = count - 1 - back
+        if good[state]:
+            continue
+        for f in range(fields_count):
+            fields[f] = (states[state, word[f]] >> shift[f]) & mask[f]
+        for p in range(locals_):
+            k = service_of[fields[p]]
+            if fields[p] == 0 or k < 0 or good[state]:
+                continue
+            found = find_step(step_keys, (kinds[p] << 48) | (fields[p] << 24) | fields[locals_ + k])
+            for o in range(step_offsets[found], step_offsets[found] + step_counts[found]):
+                if out_faults[o] or not follow(
+                    fields, new, p, o, shape, out_local, out_service, out_sends, out_stales, out_faults,
+                    service_of, reads, stale_of,
+                ):  # fmt: skip
+                    continue
+                settle(new, trial, best, shape, orders, exchanged, exchanged_service)
+                pack_into(new, word, shift, words)
+                at = index[find_state(states, index, words, width)]
+                if at != EMPTY and good[at]:
+                    good[state] = 1
+                    changed += 1
+                    break
+    return changed

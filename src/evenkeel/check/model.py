@@ -109,9 +109,16 @@ class Properties:
 class Model(Protocol):
     """A system under search. Ids of local states are shared by all processes; 0 is the empty slot."""
 
-    shape: Shape
-    properties: Properties
-    labels: list[str]
+    @property
+    def shape(self) -> Shape: ...
+
+    @property
+    def properties(self) -> Properties: ...
+
+    @property
+    def labels(self) -> list[str]:
+        """What steps are called, by their outcome's `label`."""
+        ...
 
     def start(self) -> tuple[list[int], list[int]]:
         """Local states of all processes and slots, and states of all services."""

@@ -37,7 +37,8 @@ class Packing:
             shift.append(used)
             used += width
         mask = [(1 << width) - 1 for width in widths]
-        return cls(tuple(widths), *(np.array(each, np.int64) for each in (word, shift, mask)), at + 1)
+        words, shifts, masks = (np.array(each, np.int64) for each in (word, shift, mask))
+        return cls(tuple(widths), words, shifts, masks, at + 1)
 
     def pack(self, fields: Int64s) -> Int64s:
         """Rows of fields into rows of words."""

@@ -71,11 +71,15 @@ def stages_of(policy: DnsPolicy, endpoints: int, workflows: Workflows) -> tuple[
 
 def _safe(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list[Stage]:
     keeps_plan = policy.clean_up is not CleanUpBy.REACHABILITY
+
+    def enacting(name: str) -> Automaton:
+        return _enacting(lambda ports: workflows.enact(name, ports.plans, ports.zone, policy))
+
     return [
         Stage(
             "enact",
             index,
-            _enacting(lambda ports, name=name: workflows.enact(name, ports.plans, ports.zone, policy)),
+            enacting(name),
             drops_plan=not keeps_plan or index + 1 < len(names),
             may_restart=index + 1 == len(names),
         )
@@ -85,11 +89,15 @@ def _safe(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list
 
 def _october(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list[Stage]:
     begin = Automaton(lambda ports: workflows.begin(names, ports.plans, ports.zone), _replies)
+
+    def walking(name: str) -> Automaton:
+        return _enacting(lambda ports: workflows.enact_locked(name, PLAN, ports.zone, policy, ports.clock))
+
     walk = [
         Stage(
             "walk",
             index,
-            _enacting(lambda ports, name=name: workflows.enact_locked(name, PLAN, ports.zone, policy, ports.clock)),
+            walking(name),
             retries=True,
             drops_plan=policy.clean_up is CleanUpBy.REACHABILITY and index + 1 == len(names),
         )
@@ -99,11 +107,15 @@ def _october(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> l
 
 
 def _clean_up(policy: DnsPolicy, names: Sequence[str], workflows: Workflows) -> list[Stage]:
+    def spending(name: str) -> Automaton:
+        return Automaton(lambda ports: _spent_nodes(ports, name))
+
+    def removing(name: str) -> Automaton:
+        return Automaton(lambda ports: workflows.remove(name, NODE, ports.zone, policy), _replies, lambda result: None)
+
     stages = []
     for index, name in enumerate(names):
-        spent = Automaton(lambda ports, name=name: _spent_nodes(ports, name))
-        remove = _removing(lambda ports, name=name: workflows.remove(name, NODE, ports.zone, policy))
-        stages += [Stage("spent", index, spent), Stage("remove", index, remove, each_node=True)]
+        stages += [Stage("spent", index, spending(name)), Stage("remove", index, removing(name), each_node=True)]
     return stages
 
 
@@ -113,10 +125,6 @@ async def _spent_nodes(ports: Ports, name: str) -> Any:
 
 def _enacting(workflow: Callable[[Ports], Coroutine[Any, Any, Any]]) -> Automaton:
     return Automaton(workflow, _replies, lambda result: Enacted.CONTENDED if result is Enacted.CONTENDED else None)
-
-
-def _removing(workflow: Callable[[Ports], Coroutine[Any, Any, Any]]) -> Automaton:
-    return Automaton(workflow, _replies, lambda result: None)
 
 
 _ZONE_REPLIES = replies_of(AutomatedZone)

@@ -108,7 +108,8 @@ def _deed(method: str, reply: str, local: Enacting, endpoint: str, step: Taken, 
     plan, node = local.plan, node_generation(local.nodes[0]) if local.nodes else 0
     told = _DEEDS.get((method, reply)) or _DEEDS.get((method, "")) or "does {method} at {endpoint}: {reply}."
     shown = before.shown_generation if before is not None else 0
-    text = told.format(plan=plan, node=node, endpoint=endpoint, reply=reply, method=method, shown=shown or "nothing")
+    stands = f"plan {shown}" if shown else "nothing"
+    text = told.format(plan=plan, node=node, endpoint=endpoint, reply=reply, method=method, shown=stands)
     if reply == "reply lost":
         return f"sends its {method} of {endpoint}, and the reply is lost: it may land at any time, or never."
     if reply == "sent twice":
@@ -123,16 +124,22 @@ _DEEDS = {
     ("look", "behind"): "looks at {endpoint}: it shows {shown}, and plan {plan} is to be published.",
     ("look", "current"): "looks at {endpoint}: nothing to do for plan {plan}.",
     ("look", "busy"): "looks at {endpoint}: another Enactor holds its lock. It backs off.",
-    ("look", "wedged"): "cannot go on at {endpoint}: its current plan is missing, so the rollback record cannot be set.",
+    (
+        "look",
+        "wedged",
+    ): "is stuck at {endpoint}: its current plan is missing, so the rollback record cannot be set.",
     ("look", "read"): "reads {endpoint}.",
     ("lock", "applied"): "takes the lock of {endpoint}.",
     ("lock", "superseded"): "is too late for the lock of {endpoint}. It backs off.",
-    ("flip", ""): "points {endpoint} from plan {shown} to plan {plan}: answer, rollback pointer and fence in one.",
+    ("flip", ""): "points {endpoint} from {shown} to plan {plan}: answer, rollback pointer and fence in one.",
     ("flip", "superseded"): "would point {endpoint} to plan {plan}, but is refused: what it read no longer holds.",
-    ("flip_locked", ""): "points {endpoint}, which shows plan {shown}, to plan {plan}, and releases the lock.",
+    ("flip_locked", ""): "points {endpoint}, which shows {shown}, to plan {plan}, and releases the lock.",
     ("flip_locked", "superseded"): "would point {endpoint} to plan {plan}, but has lost the lock.",
     ("spent_nodes", "0"): "starts clean-up of {endpoint}: nothing is old enough.",
-    ("spent_nodes", ""): "starts clean-up of {endpoint}, with plan {plan} as the measure: {reply} of its trees are old.",
+    (
+        "spent_nodes",
+        "",
+    ): "starts clean-up of {endpoint}: {reply} of its trees are old enough to go.",
     ("is_referenced", "true"): "finds plan {node}'s tree still referenced by {endpoint}, and leaves it.",
     ("is_referenced", "false"): "finds plan {node}'s tree unreferenced by {endpoint}.",
     ("remove", ""): "deletes plan {node}'s tree of {endpoint}.",

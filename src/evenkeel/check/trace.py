@@ -131,4 +131,4 @@ def is_like(space: Space, state: Global, wanted: Sequence[int]) -> bool:
     numbers = space.shape_numbers()
     tables.meet(state.locals, state.services)
     kernel.settle(fields, trial, best, numbers, tables.orders, tables.exchanged, tables.exchanged_service)
-    return fields.tolist() == list(wanted)
+    return list(map(int, fields)) == list(wanted)

@@ -1,0 +1,216 @@
+"""Checks the DNS automation: one search, every property judged, and the trace of the worst that was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from evenkeel.check.automation import Automation, Config
+from evenkeel.check.dns_properties import dns_properties
+from evenkeel.check.model import Properties
+from evenkeel.check.recovery import unrecoverable
+from evenkeel.check.search import Bounds, Progress, Search, Space
+from evenkeel.check.story import StoryStep, tell
+from evenkeel.check.trace import Taken, way_that_breaks, way_to
+from evenkeel.model.errors import InputError
+from evenkeel.model.policy import CleanUpBy
+
+# Once something is broken, how much further to look for something worse: states, and as a multiple of those so far.
+PATIENCE_STATES = 3_000_000
+PATIENCE_FACTOR = 20
+
+
+class Verdict(StrEnum):
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    INCOMPLETE = "incomplete"  # a bound was met first: nothing is said of what lies beyond
+
+    @property
+    def exit_code(self) -> int:
+        return {Verdict.HOLDS: 0, Verdict.VIOLATED: 1, Verdict.INCOMPLETE: 3}[self]
+
+
+class Reduction(StrEnum):
+    """What makes the space smaller and loses no verdict (docs/explanation/check.md); each can be switched off."""
+
+    SYMMETRY = "symmetry"  # Enactors are alike
+    ENDPOINTS = "endpoints"  # one endpoint stands for each, where the policy passes nothing from one to the next
+    HOPELESS = "hopeless"  # partial order: a write that is certain to be refused waits for nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One property's verdict; `steps` of the shortest trace where it is violated, else 0."""
+
+    name: str
+    kind: str  # always, sometimes, recoverable
+    says: str
+    verdict: Verdict
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that `evenkeel check` says, in the words of its JSON."""
+
+    verdict: Verdict
+    property: str  # the worst that is violated, "" where none is
+    states: int
+    transitions: int
+    depth: int
+    states_per_s: float
+    wall_s: float
+    memory_octets: int
+    component_runs: int
+    table_entries: int
+    stopped: str
+    enactors: int
+    plans: int
+    endpoints: int
+    endpoints_explored: int
+    keep: int
+    faults: int
+    reductions: tuple[Reduction, ...]
+    properties: tuple[Judged, ...]
+    trace: tuple[StoryStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to check, and how."""
+
+    names: tuple[str, ...] = ()  # properties; empty: all
+    reductions: frozenset[Reduction] = frozenset(Reduction)
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+def check(
+    config: Config,
+    wanted: Wanted | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    properties: Properties | None = None,
+) -> Report:
+    """Explore `config` and judge it. Raises `InputError` for a property that does not exist."""
+    wanted = wanted or Wanted()
+    explored = _sliced(config, wanted)
+    all_of = properties or dns_properties(config.policy, config.plans, config.enactors)
+    model = Automation(explored, _chosen(all_of, wanted.names))
+    space = Search(
+        model,
+        symmetric=Reduction.SYMMETRY in wanted.reductions,
+        bounds=wanted.bounds,
+        stop_when=_Enough(),
+        on_progress=on_progress,
+    ).run()
+    judged, way = _judge(model, space)
+    return _report(config, explored, wanted, model, space, judged, way)
+
+
+def can_slice(config: Config) -> bool:
+    """Whether nothing passes from one endpoint to the next: every endpoint's work begins with the newest plan."""
+    return config.policy.fenced and config.policy.clean_up is CleanUpBy.REACHABILITY
+
+
+def _sliced(config: Config, wanted: Wanted) -> Config:
+    folds = Reduction.HOPELESS in wanted.reductions
+    config = replace(config, fold_hopeless=folds)
+    if Reduction.ENDPOINTS in wanted.reductions and can_slice(config):
+        return replace(config, endpoints=1)
+    return config
+
+
+def _chosen(properties: Properties, names: Sequence[str]) -> Properties:
+    if not names:
+        return properties
+    goal = properties.recoverable
+    known = {each.name for each in properties.always} | {each.name for each in properties.sometimes}
+    known |= {goal.name} if goal else set()
+    if unknown := sorted(set(names) - known):
+        raise InputError.one("--property", f"there is no property {unknown[0]!r}", f"one of {', '.join(sorted(known))}")
+    return Properties(
+        tuple(each for each in properties.always if each.name in names),
+        (),
+        tuple(each for each in properties.sometimes if each.name in names),
+        goal if goal is not None and goal.name in names else None,
+    )
+
+
+class _Enough:
+    """Stops once the worst property is broken, or one is and patience with the search for a worse one is at its end."""
+
+    def __init__(self) -> None:
+        self._give_up_at = 0
+
+    def __call__(self, space: Space) -> str:
+        if not space.broken:
+            return ""
+        if 0 in space.broken:
+            return "a violation was found"
+        if not self._give_up_at:
+            self._give_up_at = max(PATIENCE_STATES, PATIENCE_FACTOR * space.count)
+        return "a violation was found" if space.count > self._give_up_at else ""
+
+
+Way = tuple[str, list[Taken]]  # the property's name, the steps
+
+
+def _judge(model: Automation, space: Space) -> tuple[list[Judged], Way | None]:
+    judged: list[Judged] = []
+    ways: list[Way] = []
+    undecided = Verdict.HOLDS if space.complete else Verdict.INCOMPLETE
+    for bit, always in enumerate(model.properties.always):
+        found = space.broken.get(bit)
+        if found is not None:
+            ways.append((always.name, way_that_breaks(space, found)))
+        verdict = undecided if found is None else Verdict.VIOLATED
+        judged.append(Judged(always.name, "always", always.says, verdict, len(ways[-1][1]) if found else 0))
+    goal = model.properties.recoverable
+    if goal is not None:
+        stuck: list[int] = unrecoverable(space, goal).tolist() if space.complete else []
+        if len(stuck):
+            ways.append((goal.name, way_to(space, stuck[0])))
+        verdict = Verdict.VIOLATED if len(stuck) else undecided
+        judged.append(Judged(goal.name, "recoverable", goal.says, verdict, len(ways[-1][1]) if len(stuck) else 0))
+    labels = space.labels()
+    for sometimes in model.properties.sometimes:
+        is_seen = any(sometimes.seen(label) for label in labels)
+        verdict = Verdict.HOLDS if is_seen else Verdict.VIOLATED if space.complete else Verdict.INCOMPLETE
+        judged.append(Judged(sometimes.name, "sometimes", sometimes.says, verdict))
+    return judged, ways[0] if ways else None
+
+
+def _report(
+    config: Config,
+    explored: Config,
+    wanted: Wanted,
+    model: Automation,
+    space: Space,
+    judged: Sequence[Judged],
+    way: Way | None,
+) -> Report:
+    verdicts = {each.verdict for each in judged}
+    worst = next((each for each in (Verdict.VIOLATED, Verdict.INCOMPLETE) if each in verdicts), Verdict.HOLDS)
+    broken = way[0] if way else next((each.name for each in judged if each.verdict is Verdict.VIOLATED), "")
+    return Report(
+        verdict=worst,
+        property=broken,
+        states=space.count,
+        transitions=space.steps,
+        depth=space.depth,
+        states_per_s=round(space.count / max(space.seconds, 1e-9)),
+        wall_s=round(space.seconds, 3),
+        memory_octets=space.memory,
+        component_runs=model.runs,
+        table_entries=space.tables.size,
+        stopped=space.stopped,
+        enactors=config.enactors,
+        plans=config.plans,
+        endpoints=config.endpoints,
+        endpoints_explored=explored.endpoints,
+        keep=config.policy.keep_generations,
+        faults=config.faults,
+        reductions=tuple(sorted(wanted.reductions)),
+        properties=tuple(judged),
+        trace=tell(model, way[1]) if way else (),
+    )
