@@ -15,7 +15,7 @@ ROOT = Path(evenkeel.__file__).parent
 LAYERS: list[set[str]] = [
     {"model"},
     {"ports", "admission", "wire"},
-    {"endpoints", "nameserver"},
+    {"endpoints", "fleet", "nameserver"},
     {"adapters", "twins"},
     {"sim", "check"},
     {"region"},
