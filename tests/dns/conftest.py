@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from evenkeel.testing.servers import Server
 from tests.servers import BIND, KNOT, running
+
+settings.register_profile("evenkeel", deadline=None)  # nothing here asserts a duration
+settings.load_profile("evenkeel")
 
 
 @pytest.fixture(params=["embedded", BIND, KNOT])

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from evenkeel.adapters.dns.failures import NotSent, OutcomeUnknown, rcode_name
 from evenkeel.model.records import Rcode
@@ -96,8 +97,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP gives no other; narrows the type
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # TCP gives no other
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close(f"connection lost: {exc!r}" if exc else "the server closed the connection")

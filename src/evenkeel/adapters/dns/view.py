@@ -161,6 +161,10 @@ def slot_of(whose: Owner, rtype: str) -> str:
     return _SLOT_OF.get((whose.prefix or (whose.node and "node"), rtype), "")
 
 
+def changed_name(change: Change) -> str:
+    return change.rrset.name if isinstance(change, AddRRs) else change.name
+
+
 class ZoneView:
     """One zone's endpoints. Everything here is immediate; `follower.Follower` feeds it."""
 
@@ -239,16 +243,25 @@ class ZoneView:
     # --- our own commits ------------------------------------------------------------------------------
 
     def applied(self, transaction: Transaction, owners: Mapping[str, Owner] | None = None) -> None:
-        """Show what the server acknowledged. `owners`: of the changed names, where the caller has them already."""
+        """Show what the server acknowledged. `owners`: of the changed names, where the caller has them already.
+
+        The changes were made to what the prerequisites say, whatever the view has seen by now: a transfer may have
+        overtaken the acknowledgement, and shown what a foreign writer put in the place of our own.
+        """
         self._acknowledged += 1
+        if owners is None:
+            owners = {name: owner(name) for name in map(changed_name, transaction.changes)}
         fresh: dict[str, Held] = {}
+        for whose in owners.values():
+            if whose.endpoint not in fresh:
+                fresh[whose.endpoint] = self.held(whose.endpoint).copy()
+        for requirement in transaction.requires:
+            found = owners.get(requirement.name)
+            if found is not None:
+                _suppose(fresh[found.endpoint], requirement, found)
         for change in transaction.changes:
-            name = change.rrset.name if isinstance(change, AddRRs) else change.name
-            whose = owner(name) if owners is None else owners[name]
-            held = fresh.get(whose.endpoint)
-            if held is None:
-                held = fresh[whose.endpoint] = self.held(whose.endpoint).copy()
-            _CHANGES[type(change)](held, change, whose)
+            whose = owners[change.rrset.name if isinstance(change, AddRRs) else change.name]
+            _CHANGES[type(change)](fresh[whose.endpoint], change, whose)
         for endpoint, held in fresh.items():
             self._overlay[endpoint] = (held, self._acknowledged)
 
@@ -354,6 +367,16 @@ def _drop_if_empty(held: Held, label: str) -> None:
             del nodes[label]
             if not nodes:
                 held.nodes = None
+
+
+def _suppose(held: Held, requirement: Prerequisite, whose: Owner) -> None:
+    """Let the set be what a prerequisite that held says it was."""
+    if isinstance(requirement, RRsetAbsent):
+        _clear(held, whose, slot_of(whose, requirement.type))
+    elif isinstance(requirement, RRsetEquals):
+        slot = slot_of(whose, requirement.type)
+        if slot:
+            setattr(_node(held, whose.node) if whose.node else held, slot, tuple(sorted(requirement.rdatas)))
 
 
 def _add(held: Held, change: AddRRs, whose: Owner) -> None:
