@@ -122,6 +122,8 @@ def _stop_on_signals(ready: Up, stopping: asyncio.Event) -> None:
         stopping.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # nohup: whoever started it wants it to outlive the terminal
         asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
