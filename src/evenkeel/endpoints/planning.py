@@ -24,7 +24,7 @@ from evenkeel.endpoints import members
 from evenkeel.endpoints.answers import NOTHING_FOREIGN, Foreign
 from evenkeel.endpoints.members import Hold, Limits, View
 from evenkeel.endpoints.observed import Observed
-from evenkeel.endpoints.pools import Flags, Ints, Standings, pools_of
+from evenkeel.endpoints.pools import Flags, Floats, Ints, Standings, pools_of
 from evenkeel.endpoints.proposals import Change, Why, Withheld
 from evenkeel.endpoints.published import Memo, Published
 from evenkeel.endpoints.weights import capacity_parts, drifted, lean_away, whole_weights
@@ -32,6 +32,10 @@ from evenkeel.model.health import Health
 from evenkeel.model.plan import EndpointPlan, Lane, Plan, PlanDelta
 from evenkeel.model.region import Region
 from evenkeel.ports.plan_store import Head
+
+# What another Planner has just taken out counts as unknown here for as long as the two may not have heard the same;
+# else this one, a moment behind, would put it back, and the velocity limit would keep it there.
+VIEWS_DIFFER_S = 5.0
 
 _URGENT = Why.FAILED | Why.DRAINED | Why.STAND_IN
 
@@ -99,6 +103,7 @@ class PlanningTable:
         self._dirty: Flags = np.ones(len(self.pools.endpoints), dtype=np.bool_)
         self._unsettled: Flags = np.zeros(len(self.pools.endpoints), dtype=np.bool_)
         self._look_again_s = math.inf
+        self._barred_until_s: Floats = np.full(len(self.pools.edge_lb), -math.inf)
         self._moves_max = removals_max(self.pools.size, region.planner.removals_share_max)
         self._velocity = VelocityWindow(self._moves_max, region.planner.removals_window_s)
 
@@ -114,17 +119,18 @@ class PlanningTable:
         known = self.generation if plan.generation > self.generation else 0
         for name in self._published.plans.keys() - plan.endpoints.keys():
             self._forget(name)
-        lost: list[int] = []
+        spent: list[int] = []
         for endpoint in plan.endpoints.values():
             if endpoint.changed_in <= known:
                 continue
-            number, count = self._published.take(endpoint)
+            number, lost = self._published.take(endpoint)
             if number is not None:
                 self._dirty[number] = True
-                lost += [number] * count if endpoint.lane is Lane.URGENT else []
+                self._barred_until_s[lost] = now_s + VIEWS_DIFFER_S
+                spent += [number] * len(lost) if endpoint.lane is Lane.URGENT else []
             if known and endpoint.lane is Lane.ROUTINE:
                 self.routine_at_s = now_s
-        self._velocity.spend(np.array(lost, dtype=np.int32), now_s)
+        self._velocity.spend(np.array(spent, dtype=np.int32), now_s)
         self.generation = plan.generation
 
     def stand_on(self, head: Head) -> None:
@@ -184,8 +190,9 @@ class PlanningTable:
             self.routine_at_s = now_s
         self._look_again_s = math.inf
         if self._unsettled.any():
-            warm_s = self._warm_at_s if now_s < self._warm_at_s else math.inf
-            self._look_again_s = min(self._velocity.frees_at_s(), warm_s)
+            barred = self._barred_until_s[self._barred_until_s > now_s]
+            moments = (self._velocity.frees_at_s(), self._warm_at_s, *barred.tolist()[:1])
+            self._look_again_s = min((moment for moment in moments if moment > now_s), default=math.inf)
 
     def is_settled(self, now_s: float) -> bool:
         """Whether every load balancer has a verdict, or has had its time: nothing routine is decided before."""
@@ -219,6 +226,8 @@ class PlanningTable:
         """Members of endpoints `numbers` as they are to be next."""
         pools, settings = self.pools, self._settings
         view = members.view_of(pools, numbers, self._observed.standing, self._published.weight > 0)
+        barred = self._barred_until_s[view.edges] > now_s
+        view.standing[barred & (view.standing == members.HEALTHY)] = members.UNKNOWN
         share_max = self._region.policy.removed_share_max
         limits = Limits(settings.panic_share, share_max, self._velocity.left(numbers, now_s))
         urgent = members.urgent_members(pools, view, limits, self._observed.bad_since_s)

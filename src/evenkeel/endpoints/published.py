@@ -28,19 +28,19 @@ class Published:
         self.stale: set[int] = set()  # published otherwise than its members and its configuration say
         self._pools = pools
 
-    def take(self, plan: EndpointPlan) -> tuple[int | None, int]:
-        """Take one endpoint's plan: its number (None: not in the region), and how many members it lost by it."""
+    def take(self, plan: EndpointPlan) -> tuple[int | None, list[int]]:
+        """Take one endpoint's plan: its number (None: not in the region), and the edges of members it lost by it."""
         self.plans[plan.name] = plan
         number = self._pools.number_of.get(plan.name)
         if number is None:
             self.surplus.add(plan.name)
-            return None, 0
+            return None, []
         edges = self._edges(number)
         endpoint = self._pools.endpoints[number]
         pool = [self._pools.load_balancers[lb] for lb in self._pools.edge_lb[edges].tolist()]
         read = read_answer(endpoint, pool, plan.answer)
         weight = np.array(read.weights, dtype=np.int32)
-        lost = int(np.count_nonzero((self.weight[edges] > 0) & (weight == 0)))
+        lost = (edges.start + np.flatnonzero((self.weight[edges] > 0) & (weight == 0))).tolist()
         self.weight[edges] = weight
         self._note(number, read.foreign)
         if not self.is_as_configured(number) or self.render(number, self.weight, NOTHING_FOREIGN) != plan.answer:
