@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME ...]`: every measurement, one after the other, both sides of each in one run.
 
-Each is a program of its own (`python -m benchmarks.NAME`) that ends with a line of its figure beside its bar, and exits 0
+Each is a program of its own (`python -m benchmarks.NAME`) that ends with its figure beside its bar, and exits 0
 where the bar is met. Machines are noisy: a bar that is missed once deserves a second run before it is believed.
 """
 
