@@ -62,6 +62,8 @@ class Config:
     plans: int = 6
     endpoints: int = 3
     layout: Layout = Layout.TREE
+    answers: int = 0  # different answers that plans take in turn; 0: no two are the same
+    notes_published: bool = False  # an onlooker notes what an Enactor has called published
     step: Step = Step.CALL
     faults: int = 0
     fault_kinds: frozenset[Fault] = frozenset(Fault)
@@ -122,6 +124,8 @@ class Automation:
             ZoneState.of(ZONE, (), config.server_guard),
             self._breaks,
             layout=config.layout,
+            answers=config.answers,
+            notes=config.notes_published,
             step=config.step,
             faults=config.fault_kinds if config.faults else frozenset(),
             signs_apart=policy.lock is Lock.TXT_PER_ENDPOINT,

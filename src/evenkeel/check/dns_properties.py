@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from evenkeel.check.exchange import ENDPOINT
+from evenkeel.check.exchange import ENDPOINT, answer_of
 from evenkeel.check.model import Always, Properties, Recoverable, Sometimes
+from evenkeel.check.zone_steps import NOTE
 from evenkeel.endpoints.layout import node_generation
 from evenkeel.model.errors import CorruptFence
 from evenkeel.model.fence import Fence, only_fence
@@ -111,6 +112,17 @@ def _one_fence(state: ZoneState) -> bool:
 def _fence_tells_the_answer(state: ZoneState) -> bool:
     now = seen(state)
     return now.fence is None or now.fence.generation == now.shown_generation
+
+
+def published_stays(answers: int, plans: int) -> Always:
+    """Once an Enactor has found a plan published, nothing older is shown. Needs an onlooker's notes in the zone."""
+
+    def holds(state: ZoneState) -> bool:
+        notes = [int(text) for text in state.texts(NOTE, "TXT")]
+        allowed = {answer_of(generation, answers) for note in notes for generation in range(note, plans + 1)}
+        return not notes or answer_of(seen(state).shown_generation, answers) in allowed
+
+    return Always("published-stays", "what an Enactor has called published is never followed by an older plan", holds)
 
 
 NEVER_EMPTY = Always("never-empty", "an endpoint that has been published always has an address", _never_empty)

@@ -72,13 +72,22 @@ class Unread:
 
 
 @lru_cache(maxsize=1024)
-def plan_at(generation: int, layout: Layout) -> Plan:
-    """The plan of a generation: it changes the endpoint, and its answer tells the generation. 0 holds nothing."""
+def plan_at(generation: int, layout: Layout, answers: int = 0) -> Plan:
+    """The plan of a generation: it changes the endpoint, and its answer tells the generation. 0 holds nothing.
+
+    `answers`: that many different ones, in turn; 0: no two plans have the same.
+    """
     if generation == 0:
         return Plan.empty("region")
-    address = f"10.0.{generation >> 8}.{generation & 255}"
+    told = answer_of(generation, answers)
+    address = f"10.0.{told >> 8}.{told & 255}"
     answer = Answer(TTL_S, (address,), (1,))
     return Plan("region", generation, "planner", {ENDPOINT: EndpointPlan(ENDPOINT, ZONE, layout, answer, generation)})
+
+
+def answer_of(generation: int, answers: int) -> int:
+    """The first generation that had the same answer."""
+    return (generation - 1) % answers + 1 if answers else generation
 
 
 ZoneMaker = Callable[[Any, DnsPolicy, str, Any, Any, Any], GuardedZone]

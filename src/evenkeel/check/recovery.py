@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evenkeel.check import kernel
+from evenkeel.check import kernel, vectors
 from evenkeel.check.model import Recoverable
 from evenkeel.check.search import CHUNK, Space
 from evenkeel.model.errors import InternalError
@@ -25,8 +25,9 @@ def unrecoverable(space: Space, goal: Recoverable) -> NDArray[np.int64]:
     good = _goals(space, goal)
     tables, packing = space.tables, space.packing
     outcomes = tables.outcomes
+    sweep: Any = kernel.sweep if space.compiled else vectors.sweep
     while True:
-        changed = kernel.sweep(
+        changed = sweep(
             space.states, space.count, space.index, good, packing.word, packing.shift, packing.mask,
             space.shape_numbers(), tables.kinds, tables.keys, tables.offsets, tables.counts,
             outcomes.local.array, outcomes.service.array, outcomes.sends.array, outcomes.stales.array,

@@ -79,6 +79,7 @@ class Space:
     broken: dict[int, Found] = field(default_factory=dict)
     together: dict[int, int] = field(default_factory=dict)  # property -> state that breaks it
     label_seen: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    compiled: bool = kernel.HAS_NUMBA
 
     @property
     def complete(self) -> bool:
@@ -140,7 +141,7 @@ class Search:
         self._stop_when = stop_when
         self._on_progress = on_progress
         self._told_at = 0.0
-        self._expand = kernel.expand if compiled else vectors.expand
+        self._expand: Any = kernel.expand if compiled else vectors.expand
         tables = Tables(model)
         packing = Packing.of(_widths(tables))
         self.space = Space(
@@ -153,6 +154,7 @@ class Search:
             np.zeros(FIRST_CAPACITY, np.int8),
             np.zeros(FIRST_CAPACITY, np.int32),
             np.full(4 * FIRST_CAPACITY, kernel.EMPTY, np.int32),
+            compiled=compiled,
         )
         self._broken = np.full((max(1, len(model.properties.always)), 3), -1, np.int64)
         self._judged: dict[tuple[int, ...], int] = {}

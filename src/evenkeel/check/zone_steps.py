@@ -36,7 +36,9 @@ from evenkeel.check.model import Interner
 from evenkeel.check.replay import Call
 from evenkeel.model.errors import InternalError
 from evenkeel.model.plan import Layout
+from evenkeel.model.records import RecordType, RRset
 from evenkeel.model.transactions import Commit, Transaction
+from evenkeel.ports.zone import Look, Write
 from evenkeel.twins.zone import ZoneState
 
 _WRITER_IN_FENCE = re.compile(r";w=[a-z0-9._-]+;")
@@ -103,6 +105,8 @@ class ZoneSteps:
         breaks: Callable[[ZoneState, ZoneState], int],
         *,
         layout: Layout,
+        answers: int,
+        notes: bool,
         step: Step,
         faults: frozenset[Fault],
         signs_apart: bool,
@@ -113,6 +117,8 @@ class ZoneSteps:
         self.first = self.zones.id(first)
         self._breaks = breaks
         self._layout = layout
+        self._answers = answers
+        self._notes = notes  # an onlooker notes in the zone what an Enactor has found published
         self._step = step
         self._faults = faults
         self._signs_apart = signs_apart  # writers sign fences with names of their own
@@ -128,7 +134,7 @@ class ZoneSteps:
 
     def talk(self, asking: Asking) -> Talk:
         """The real code at that point of its call."""
-        stands_for = {PLAN: plan_at(asking.plan, self._layout), NODE: asking.node}
+        stands_for = {PLAN: plan_at(asking.plan, self._layout, self._answers), NODE: asking.node}
         args = (ENDPOINT, *(stands_for.get(arg, arg) for arg in asking.args))
         return self.code.talk(asking.hand, asking.method, args, asking.replies)
 
@@ -148,6 +154,8 @@ class ZoneSteps:
                 talk.leave()
                 yield self._asks_on(asking, asked, zone, state, replies)
                 return
+        if self._notes and (talk.reply is Look.CURRENT or (talk.reply is Write.APPLIED and "flip" in asking.method)):
+            state = noted(state, asking.plan)
         yield self._over(f"{asking.method}: {word(talk.reply)}", zone, state, talk.reply, talk.ticket)
 
     def _over(
@@ -244,6 +252,16 @@ class ZoneSteps:
         after, reply = serve(before, Call("server", "commit", (transaction,)))
         renaming = self.renaming(before, after)
         return self.zones.id(renaming.zone), renaming.stales, self._breaks(before, renaming.zone), word(reply)
+
+
+NOTE = "_noted." + ENDPOINT
+
+
+def noted(state: ZoneState, generation: int) -> ZoneState:
+    """The zone with an onlooker's note of the newest generation that an Enactor has called published."""
+    newest = max(generation, *map(int, state.texts(NOTE, "TXT")), 0)
+    others = [each for each in state.rrsets() if each.name != NOTE]
+    return ZoneState.of(state.apex, [*others, RRset.of(NOTE, RecordType.TXT, 1, str(newest))], state.guarded)
 
 
 def word(reply: Any) -> str:
