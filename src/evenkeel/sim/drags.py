@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 
 @dataclass(slots=True)
 class Drag:
-    """`process` on endpoints that match: every exchange `extra_us` longer, the next `lost_locks` locks lost."""
+    """`process` on endpoints that match: every exchange `extra_us` longer, the next `lost_locks` of each lost."""
 
     process: str
     endpoint: str
     extra_us: int = 0
     lost_locks: int = 0
+    lost: dict[str, int] = field(default_factory=dict)  # so far, by endpoint
 
 
 class Drags:
@@ -38,8 +39,9 @@ class Drags:
     def loses_lock(self, process: str, endpoint: str) -> bool:
         """Whether this attempt at a lock is lost; counts it."""
         for drag in self._drags:
-            if drag.lost_locks and _is_meant(drag, process, endpoint):
-                drag.lost_locks -= 1
+            lost = drag.lost.get(endpoint, 0)
+            if lost < drag.lost_locks and _is_meant(drag, process, endpoint):
+                drag.lost[endpoint] = lost + 1
                 return True
         return False
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 from evenkeel.model.region import Endpoint, EndpointKind, Region
 
 
-def folded(region: Region, cohorts: int) -> tuple[Region, dict[str, int]]:
+def folded(region: Region, cohorts: int, accounts_wanted: int = 0) -> tuple[Region, dict[str, int]]:
     """The region with its account endpoints in `cohorts` (0: as it is), and how many each simulated one stands for.
 
     A cohort's members stand next to each other in name order, have one profile, and its first one stands for them.
+    With `accounts_wanted` they stand for so many accounts in all, whatever the region's file has.
     """
     accounts = sorted(
         (each for each in region.endpoints.values() if each.kind is EndpointKind.ACCOUNT), key=lambda each: each.name
@@ -27,7 +28,8 @@ def folded(region: Region, cohorts: int) -> tuple[Region, dict[str, int]]:
     times: dict[str, int] = {}
     for number in range(cohorts):
         start, end = len(accounts) * number // cohorts, len(accounts) * (number + 1) // cohorts
-        for first, count in _profiles(accounts[start:end]):
+        for first, members in _profiles(accounts[start:end]):
+            count = max(1, members * accounts_wanted // len(accounts)) if accounts_wanted else members
             endpoints[first.name] = replace(first, demand=first.demand * count)
             times[first.name] = count
     return replace(region, endpoints=endpoints), times

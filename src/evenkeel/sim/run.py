@@ -26,6 +26,7 @@ from evenkeel.sim.world import World
 from evenkeel.sim.zone_host import ZoneHost
 
 PROGRESS_PARTS = 100
+EPOCH_MS = 1_760_832_000_000  # a midnight: 19 October 2025 (UTC); only logs and October's lock read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,8 @@ class Rehearsal:
     def __init__(self, region: Region, cast: Cast, script: Script, seed: int, trace: Trace | None = None) -> None:
         self.script = script
         self.seed = seed
-        self.region, self.times = folded(region, script.world.account_cohorts)
-        self.world = World(seed, latency(script.world.latency), script.starts_ms, trace)
+        self.region, self.times = folded(region, script.world.account_cohorts, script.world.accounts)
+        self.world = World(seed, latency(script.world.latency), EPOCH_MS + script.starts_s * 1000, trace)
         for one, other, name in script.world.links:
             self.world.network.set_latency(one, other, latency(name))
         guarded = region.policy.empty_answer is EmptyAnswer.REFUSED

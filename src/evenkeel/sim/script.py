@@ -76,6 +76,7 @@ class Step:
 
     at_us: int
     kind: StepKind
+    name: str = ""  # by which an assumption finds it
     component: str = ""
     other: str = "*"  # the other end of a link
     endpoint: str = "*"
@@ -109,6 +110,12 @@ class Step:
         return " ".join(part for part in parts if part)
 
 
+def clock_text(script: Script, at_us: int) -> str:
+    """`23:48:07`, by the scenario's own clock."""
+    seconds = (script.starts_s + at_us // 1_000_000) % 86_400
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
 def seconds_text(us: int) -> str:
     """`90 s`, `12 min`, `1 h 5 min`."""
     seconds = us / 1_000_000
@@ -119,26 +126,39 @@ def seconds_text(us: int) -> str:
     return f"{minutes} min" if minutes < 120 else f"{hours} h" + (f" {rest} min" if rest else "")
 
 
+class MilestoneEvent(StrEnum):
+    EMPTY = "empty"  # the endpoint has no address any more
+    ANSWERS = "answers"  # it has one again
+    WEDGED = "wedged"  # an Enactor says so
+    PLAN_REMOVED = "plan-removed"  # the node that the endpoint points to is taken away
+    STALE = "stale"  # its generation goes back
+    CLIENTS_FAILING = "clients-failing"  # 1% of the clients, or more
+    CLIENTS_RECOVERED = "clients-recovered"  # fewer than 0.1%, to the end
+    STEP = "step"  # somebody did what the script says
+
+
 @dataclass(frozen=True, slots=True)
 class Must:
-    """What has to hold: from `from_us` on, or (converged) at `by_us`."""
+    """What has to hold; `CONVERGED` at `by_us` (0: at the end)."""
 
     invariant: Invariant
     by_us: int = 0
+    under: str = ""  # only with this policy
 
 
 @dataclass(frozen=True, slots=True)
 class Milestone:
-    """A moment to compare. `event` is `empty`, `wedged`, `answers`, `clients-failing`, `clients-recovered`, `step`."""
+    """A moment of the run, beside the one expected (below 0: none is, and it is only told)."""
 
     name: str
-    event: str
-    expected_us: int
-    tolerance_us: int
+    event: MilestoneEvent
+    expected_us: int = -1
+    tolerance_us: int = 0
     endpoint: str = ""
     clients: str = ""
     step: StepKind | None = None
     after_us: int = 0  # the first such event from then on
+    under: str = ""  # only with this policy
     source: str = ""  # where the expected time is from
 
 
@@ -156,6 +176,7 @@ class Clients:
     stale_s: int = 0  # RFC 8767: an old answer is used this long when nobody can be asked
     obeys_override: bool = False
     retries: int = 1  # further addresses tried when one does not answer
+    idle_s: int = 0  # mean time from an answer's expiry to the next demand at a resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +201,7 @@ class World:
     capacity_wobble: int = 0  # per mille of a load balancer's capacity
     wobble_every_us: int = 60_000_000
     account_cohorts: int = 0  # account endpoints are folded into this many; 0: each on its own
+    accounts: int = 0  # they stand for this many; 0: for as many as the region's file has
     detect_us: int = 10_000_000  # until the quorum has seen a load balancer fail or come back
     window_us: int = 5_000_000  # of the clients' tables
 
@@ -191,11 +213,11 @@ class Script:
     name: str
     title: str
     story: str
-    starts_ms: int  # Unix time of the start, in the scenario's own clock
+    starts_s: int  # of the day, in the scenario's own clock
     clock: str  # its name: "UTC", "PDT"
     lasts_us: int
-    seed: int
-    world: World
+    seed: int = 1
+    world: World = World()
     steps: tuple[Step, ...] = ()
     musts: tuple[Must, ...] = ()
     milestones: tuple[Milestone, ...] = ()

@@ -145,7 +145,7 @@ class _Reading:
         except ValidationError as error:
             details = error.errors(include_url=False)
         for detail in details:
-            self._report.add(*_told(detail, shape, place))
+            self._report.add(*told(detail, shape, place))
         if not isinstance(raw, dict):
             return None
         doubtful = frozenset(str(detail["loc"][0]) for detail in details if detail["loc"])
@@ -157,7 +157,7 @@ class _Reading:
             return None  # what is needed is at fault
 
 
-def _told(detail: ErrorDetails, shape: type[BaseModel], place: Place) -> tuple[Place, str, str]:
+def told(detail: ErrorDetails, shape: type[BaseModel], place: Place) -> tuple[Place, str, str]:
     """One of pydantic's errors in our words: place, what, mend."""
     place = place.at(*detail["loc"])
     value, kind, context = shown(detail["input"]), detail["type"], detail.get("ctx", {})
@@ -179,7 +179,7 @@ def _told(detail: ErrorDetails, shape: type[BaseModel], place: Place) -> tuple[P
             return place, f"{value} is too long", f"use at most {context['max_length']}"
         case "too_short" | "string_too_short":
             return place, f"{value} is too short", f"use at least {context['min_length']}"
-    what, mend = _TYPES.get(kind, (detail["msg"], "see docs/reference/region.md"))
+    what, mend = _TYPES.get(kind, (detail["msg"], "see the reference of this file in docs/reference"))
     if kind in ("int_type", "float_type", "bool_type") and isinstance(detail["input"], str):
         mend = "write it without quotes"
     return place, f"{value} {what}", mend
