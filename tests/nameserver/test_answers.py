@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 
 import dns.flags
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from evenkeel.model.records import RecordType, RRset
 from evenkeel.model.transactions import Transaction
-from evenkeel.nameserver.answers import ServedZone
+from evenkeel.nameserver.answers import OPT_RECORD, ServedZone
 from evenkeel.nameserver.decode_update import decode_update
+from evenkeel.nameserver.ready_packets import FORMS_MAX
 from evenkeel.nameserver.staging import stage
 from evenkeel.nameserver.store import Staged
 from evenkeel.nameserver.zone_view import Records
@@ -73,6 +75,48 @@ def test_ready_answers_are_those_of_the_zone_after_every_update(batch: list[Tran
         assert sorted(told.tails) == sorted(anew.tails)
         assert told.rcode == step(state, Query(name, type_))[1].rcode
     assert zone.soa_tail == fresh.soa_tail
+
+
+PACKETS = [
+    struct.pack("!6H", 9, 0x100, 1, 0, 0, edns) + question + OPT_RECORD * edns
+    for _, _, question in QUESTIONS
+    for edns in (0, 1)
+]
+
+
+@given(st.lists(transactions(requires_max=0), min_size=1, max_size=6))
+@settings(max_examples=50)
+def test_ready_packets_are_those_of_the_zone_after_every_update(batch: list[Transaction]) -> None:
+    state, zone = twin(), served(twin())
+    server = responder(zone)
+    for transaction in batch:
+        for packet in PACKETS:
+            server.respond(packet, "192.0.2.1", is_tcp=False)
+        state, _ = step(state, transaction)
+        zone.apply(stage(Staged(zone.store), decode_update(encode_update(1, ZONE, [transaction])).update, False).nodes)
+    anew = responder(served(state))
+    for packet in PACKETS:
+        ready = server.packets.ready.get(packet[2:])
+        if ready is not None:
+            told = {packet[:2] + ready() for _ in range(8)}
+            assert told == {anew.respond(packet, "192.0.2.1", is_tcp=False) for _ in range(8)}
+
+
+def test_only_plain_questions_are_kept_and_few_forms_of_each() -> None:
+    server = responder(served(twin(RRset.of(ENDPOINT, RecordType.A, 5, *ADDRESSES))))
+    question = encode_name(ENDPOINT) + b"\0\1\0\1"
+    options = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08abcdefgh"
+    for packet in (
+        struct.pack("!6H", 9, 0, 1, 0, 0, 0) + question.upper()[:-4] + b"\0\1\0\1",
+        struct.pack("!6H", 9, 0, 1, 0, 0, 1) + question + options,
+        struct.pack("!6H", 9, 0, 1, 0, 0, 0) + encode_name("nowhere." + ZONE) + b"\0\1\0\1",
+    ):
+        server.respond(packet, "192.0.2.1", is_tcp=False)
+        assert not server.packets.ready
+    for size in range(600, 700):
+        opt = b"\0\0\x29" + size.to_bytes(2, "big") + bytes(6)
+        server.respond(struct.pack("!6H", 9, 0, 1, 0, 0, 1) + question + opt, "192.0.2.1", is_tcp=False)
+    assert len(server.packets.ready) == FORMS_MAX
 
 
 @given(st.lists(transactions(requires_max=0), min_size=1, max_size=4), st.sampled_from(QUESTIONS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from evenkeel.model.records import RecordType, RRset
 from evenkeel.model.region import HostPort, ServerKind, Zone
 from evenkeel.nameserver.answers import ServedZone
+from evenkeel.nameserver.ready_packets import ReadyPackets
 from evenkeel.nameserver.responder import Responder
 from evenkeel.nameserver.store import ZoneStore
 from evenkeel.nameserver.zone_view import Node, Records
@@ -39,11 +40,13 @@ def as_nodes(state: ZoneState) -> dict[bytes, Node[bytes]]:
 
 
 def served(state: ZoneState, weighted_answers: int = 1) -> ServedZone:
-    return ServedZone(ZoneStore(APEX, as_nodes(state)), weighted_answers)
+    return ServedZone(ZoneStore(APEX, as_nodes(state)), ReadyPackets(lambda: 0.0), weighted_answers)
 
 
 def responder(zone: ServedZone, may_transfer: bool = False) -> Responder:
-    return Responder({APEX: zone}, {APEX: KEY}, lambda apex, host: may_transfer, lambda: NOW_S)
+    packets = zone.packets
+    assert isinstance(packets, ReadyPackets)
+    return Responder({APEX: zone}, {APEX: KEY}, lambda apex, host: may_transfer, lambda: NOW_S, packets)
 
 
 def content(store: ZoneStore) -> set[tuple[str, str, int, tuple[str, ...]]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from evenkeel.model.records import Rcode
 from evenkeel.nameserver.lookup import ANY as ANY_NAME
@@ -49,7 +50,7 @@ _QUESTION_AT = HEADER.size
 class Ring:
     """One question's replies. `heads` by mode: bit 0 recursion desired (echoed), bit 1 EDNS."""
 
-    __slots__ = ("at", "heads", "is_bulky", "rcode", "soa_at", "tails", "zone")
+    __slots__ = ("at", "heads", "is_bulky", "is_kept", "packets", "rcode", "soa_at", "tails", "zone")
 
     def __init__(
         self, zone: ServedZone, rcode: Rcode, is_ours: bool, counts: tuple[int, int, int], tails: list[bytes]
@@ -58,6 +59,8 @@ class Ring:
         self.rcode = rcode
         self.tails = tails
         self.at = 0
+        self.packets: list[bytes] = []  # keys of the packets that are ready to be sent from this ring
+        self.is_kept = False  # dropped when the zone changes; any other ring is for one reply
         self.soa_at = b""  # pointer to the zone's name: this is a negative answer
         self.is_bulky = False  # of a kind that pays for amplification: over UDP only while it is small
         answers, authority, additional = counts
@@ -72,16 +75,24 @@ class Ring:
         at = self.at
         tails = self.tails
         self.at = at + 1 if at + 1 < len(tails) else 0
-        return tails[at] + self.soa_at + self.zone.soa_tail if self.soa_at else tails[at]
+        return tails[at] + self.soa_tail()
+
+    def soa_tail(self) -> bytes:
+        """The SOA that ends a negative answer, as it is now; nothing for any other."""
+        return self.soa_at + self.zone.soa_tail if self.soa_at else b""
 
 
 class ServedZone:
-    """A zone with its ready answers. `weighted_answers`: addresses in one reply where weights stand beside them."""
+    """A zone with its ready answers. `weighted_answers`: addresses in one reply where weights stand beside them.
 
-    def __init__(self, store: ZoneStore, weighted_answers: int = 1, rings: dict[bytes, Ring] | None = None) -> None:
+    `packets` is shared between zones, so that one look-up finds the answer to any question.
+    """
+
+    def __init__(self, store: ZoneStore, packets: ReadyPackets, weighted_answers: int = 1) -> None:
         self.store = store
+        self.packets = packets
         self.weighted_answers = weighted_answers
-        self.rings: dict[bytes, Ring] = {} if rings is None else rings  # may be shared between zones: one look-up
+        self._rings: dict[bytes, Ring] = {}
         self._compiled_from: dict[bytes, set[bytes]] = {}  # name -> questions
         self.soa_tail = _soa_tail(store)
 
@@ -90,15 +101,16 @@ class ServedZone:
         cuts_changed = self.store.apply(nodes)
         self.soa_tail = _soa_tail(self.store)
         # A delegation that comes or goes changes what is said of every name below it.
+        self.packets.forget_negatives()
         if cuts_changed:
             self._forget_all()
         for name in nodes:
             for question in self._compiled_from.pop(name, ()):
-                self.rings.pop(question, None)
+                self._forget(question)
 
     def ring(self, question: bytes) -> Ring:
         """The ring for `question` (lowercase name, type, class IN), whose name the zone contains."""
-        found_ring = self.rings.get(question)
+        found_ring = self._rings.get(question)
         if found_ring is not None:
             return found_ring
         name, code = question[:-4], int.from_bytes(question[-4:-2], "big")
@@ -118,7 +130,8 @@ class ServedZone:
     def _keep(self, question: bytes, name: bytes, found: Found[bytes, bytes], ring: Ring) -> None:
         if len(self._compiled_from) >= SOURCES_MAX:
             self._forget_all()
-        self.rings[question] = ring
+        self._rings[question] = ring
+        ring.is_kept = True
         sources = {name, found.last, *(owner for owner, _, _ in found.chain)}
         if found.chain and found.chain[-1][1] in _ADDRESS_TYPES:
             sources.add(WEIGHTS_LABEL + found.last)
@@ -128,10 +141,14 @@ class ServedZone:
             self._compiled_from.setdefault(source, set()).add(question)
 
     def _forget_all(self) -> None:
-        for questions in self._compiled_from.values():
-            for question in questions:
-                self.rings.pop(question, None)
+        for question in list(self._rings):
+            self._forget(question)
         self._compiled_from.clear()
+
+    def _forget(self, question: bytes) -> None:
+        ring = self._rings.pop(question, None)
+        if ring is not None:
+            self.packets.forget(ring)
 
     def addressed_by(self, found: Found[bytes, bytes]) -> list[bytes]:
         """Names whose addresses go into the additional section (RFC 1034 section 4.3.2, RFC 2782)."""
@@ -143,6 +160,14 @@ class ServedZone:
             return []
         targets = [target_of(type_code(type_), rdata) for rdata in records.rdatas]
         return [target for target in targets if self.store.contains(target)]
+
+
+class ReadyPackets(Protocol):
+    """What a zone tells `ready_packets.ReadyPackets` when its content changes."""
+
+    def forget(self, ring: Ring) -> None: ...
+
+    def forget_negatives(self) -> None: ...
 
 
 def _soa_tail(store: ZoneStore) -> bytes:

@@ -31,6 +31,13 @@ class Request:
     is_signed: bool = False
     serial: int = -1  # of the SOA in an IXFR's authority section
 
+    has_options: bool = False  # in its OPT record, or other additional records
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next client with this question will most likely send the same octets."""
+        return not (self.has_options or self.is_signed) and self.question_octets.startswith(self.name)
+
     @property
     def question(self) -> bytes:
         return self.name + self.question_octets[-4:]
@@ -88,8 +95,11 @@ def _read_additional(message: bytes, at: int, is_last: bool, request: Request) -
         request.has_edns = True
         request.udp_octets = max(UDP_OCTETS_DEFAULT, class_)
         request.edns_version = ttl >> 16 & 0xFF
+        request.has_options |= bool(octets)
     elif type_ == TSIG:
         if not is_last:
             raise Malformed("a TSIG record stands elsewhere than last (RFC 8945 section 5.1)")
         request.is_signed = True
+    else:
+        request.has_options = True
     return at + FIXED.size + octets

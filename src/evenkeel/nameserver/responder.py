@@ -17,6 +17,7 @@ from typing import NamedTuple
 from evenkeel.model.records import Rcode
 from evenkeel.nameserver.answers import OPT_RECORD, UDP_OCTETS_MAX, Ring, ServedZone
 from evenkeel.nameserver.decode_update import UpdateMessage, decode_update
+from evenkeel.nameserver.ready_packets import ReadyPackets
 from evenkeel.nameserver.request import MESSAGE_OCTETS_MAX, UDP_OCTETS_DEFAULT, Request, parse_request
 from evenkeel.wire.names import Malformed
 from evenkeel.wire.octets import suffixes
@@ -100,8 +101,10 @@ class Responder:
         keys: Mapping[bytes, TsigKey],
         may_transfer: Callable[[bytes, str], bool],
         now_s: Callable[[], int],
+        packets: ReadyPackets,
     ) -> None:
         self._zones = zones
+        self.packets = packets
         self._zone_keys = keys  # by zone
         self._keys = {key.name: key for key in keys.values()}
         self._wire_names = {key.wire_name: key for key in keys.values()}
@@ -183,6 +186,8 @@ class Responder:
         else:
             limit = min(UDP_OCTETS_MAX, request.udp_octets)
         if len(reply) + (SIGNATURE_OCTETS_MAX if is_signed else 0) <= limit:
+            if request.is_plain and ring.is_kept and not is_tcp:
+                self.packets.keep(message, request.question_octets, ring, request.has_edns, limit)
             return reply
         self.counts.truncated += 1
         return truncated(message, request.question_octets, ring, request.has_edns)

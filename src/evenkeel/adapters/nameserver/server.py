@@ -27,8 +27,9 @@ from evenkeel.adapters.nameserver.udp import UdpListener, bound_socket
 from evenkeel.adapters.nameserver.zone_files import ZoneFiles
 from evenkeel.model.errors import InputError, Unreachable
 from evenkeel.model.region import HostPort, Zone
-from evenkeel.nameserver.answers import Ring, ServedZone
+from evenkeel.nameserver.answers import ServedZone
 from evenkeel.nameserver.history import History, encode_delta
+from evenkeel.nameserver.ready_packets import ReadyPackets
 from evenkeel.nameserver.responder import Responder, TransferWork
 from evenkeel.nameserver.store import ZoneStore
 from evenkeel.nameserver.transfer import full_zone, increments, messages
@@ -78,7 +79,7 @@ class EmbeddedNameserver:
         self._settings = settings or Settings()
         self._zones: dict[bytes, DurableZone] = {}
         self._served: dict[bytes, ServedZone] = {}
-        self._rings: dict[bytes, Ring] = {}  # of all zones: one look-up finds a question's answers
+        self._packets = ReadyPackets(time.monotonic)
         self._listeners: list[UdpListener] = []
         self._servers: list[asyncio.Server] = []
         self._notifiers: list[Notifier] = []
@@ -87,7 +88,7 @@ class EmbeddedNameserver:
             RateLimit(self._settings.replies_a_second, time.monotonic) if self._settings.replies_a_second else None
         )
         zone_keys = {encode_name(name): key for name, key in keys.items()}
-        self.responder = Responder(self._served, zone_keys, self._may_transfer, _now_s)
+        self.responder = Responder(self._served, zone_keys, self._may_transfer, _now_s, self._packets)
         self.commits = Commits(self._zones, self.responder, self)
         self._tcp = TcpService(self.responder, self.commits.submit, self._stream, _now_s)
         self._committing: asyncio.Task[None] | None = None
@@ -117,12 +118,12 @@ class EmbeddedNameserver:
         history = History(HISTORY_OCTETS_MAX)
         for delta in deltas:
             history.append(delta.old, delta.new, encode_delta(delta))
-        served = ServedZone(ZoneStore(apex, nodes), zone.weighted_answers, self._rings)
+        served = ServedZone(ZoneStore(apex, nodes), self._packets, zone.weighted_answers)
         return DurableZone(served, files, history, self._settings.is_guarded)
 
     async def _listen(self, place: HostPort) -> None:
         udp, tcp = _bound_pair(place)
-        self._listeners.append(UdpListener(udp, self._rings, self.responder, self.commits.submit, self.limit))
+        self._listeners.append(UdpListener(udp, self.responder, self.commits.submit, self.limit))
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: TcpConnection(self._tcp), sock=tcp, backlog=TCP_BACKLOG)
         self._servers.append(server)
