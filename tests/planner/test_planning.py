@@ -473,3 +473,16 @@ def test_a_region_without_endpoints_or_load_balancers_plans_nothing() -> None:
     empty = replace(region(balancers(2)), endpoints={})
     assert Day(empty).plan(routine=True).is_empty
     assert Day(replace(empty, load_balancers={})).plan(WARM_UP_S, routine=True).is_empty
+
+
+def test_a_stand_in_that_brings_the_lost_family_comes_before_others_so_the_answer_does_not_grow() -> None:
+    lbs = balancers(9, ipv4=())
+    for name in ("lb-4", "lb-8"):
+        lbs[name] = replace(lbs[name], ipv4=(f"192.0.2.{name[-1]}",))
+    names = [f"n{n}.demo.example." for n in range(20)]
+    day = Day(region(lbs, [endpoint(name, members_max=2, ipv6=True) for name in names]))
+    day.mark(FAILED, "lb-8").plan()
+    sizes = {name: len(day.members(name)) for name in names}
+    day.mark(HEALTHY, "lb-8").mark(FAILED, "lb-4").plan(0.1)
+    assert all(day.of(name).answer.a == ("192.0.2.8",) for name in names)
+    assert {name: len(day.members(name)) for name in names} == sizes

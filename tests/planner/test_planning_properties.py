@@ -92,7 +92,7 @@ class Watcher:
             size = plan.answer.size
             assert size >= 1
             assert now <= set(configured.load_balancers)
-            assert len(now) <= configured.members_max + 1  # one more keeps a family alive
+            assert len(now) <= configured.members_max + 2  # one more a family keeps that family alive
             if before is not None:
                 self._check_step(configured, before, now, routine)
             self.members[name] = now

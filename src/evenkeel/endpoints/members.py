@@ -115,8 +115,8 @@ def urgent_members(pools: Pools, view: View, limits: Limits, bad_since_s: Floats
     held = bad & ~out
     amiss = (bad_count > 0) | ((size > 0) & (fine_count < floor_min))
     candidates = fine | held | (stand_in & amiss[view.segment])
-    member = choose(pools, view, candidates, stand_in.astype(np.int8), room)
-    member = keep_families(pools, view, member)
+    preference = np.where(stand_in, np.where(_brings_family(pools, view, fine | held), 1, 2), 0).astype(np.int8)
+    member = keep_families(pools, view, choose(pools, view, candidates, preference, room))
     held = bad & member
     reason = np.where(panic, Hold.PANIC, np.where(going < wanted, Hold.VELOCITY, Hold.FLOOR)).astype(np.int8)
     hold = np.where(held, reason[view.segment], np.int8(Hold.NONE))
@@ -194,6 +194,14 @@ def keep_families(pools: Pools, view: View, member: Flags) -> Flags:
         preference = (view.standing != HEALTHY).astype(np.int8)
         member |= choose(pools, view, options, preference, np.ones(len(view.numbers), dtype=np.int32))
     return member
+
+
+def _brings_family(pools: Pools, view: View, kept: Flags) -> Flags:
+    """Edges with an address family that no `kept` one of their endpoint has."""
+    brings = np.zeros(len(view.edges), dtype=np.bool_)
+    for has in (pools.has_a[view.edges], pools.has_aaaa[view.edges]):
+        brings |= has & (view.count(kept & has) == 0)[view.segment]
+    return brings
 
 
 def _first_bad(view: View, bad: Flags, going: Ints, since_s: Floats) -> Flags:

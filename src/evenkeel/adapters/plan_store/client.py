@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from evenkeel.adapters.frames import Link, connect
+from evenkeel.adapters.frames import Link, LinkClosed, connect
 from evenkeel.adapters.plan_store import last_good
 from evenkeel.adapters.plan_store.wire import (
     DELTA,
@@ -154,7 +154,8 @@ class PlanFollower:
             try:
                 await self._converse()
             except (Unreachable, msgspec.MsgspecError, InternalError) as error:
-                was_up = self._down(str(error))
+                is_lost = isinstance(error, LinkClosed)
+                was_up = self._down(f"plan store {self._address}: {'the connection was lost' if is_lost else error}")
                 back_off_s = BACK_OFF_S if was_up else min(2 * back_off_s, BACK_OFF_MAX_S)
             await asyncio.sleep(back_off_s * self._rng.uniform(0.5, 1.5))
 
@@ -190,7 +191,7 @@ class PlanFollower:
     async def _send(self, encoded: bytes) -> None:
         async with self._sending:
             if self._link is None:
-                raise Unreachable(f"plan store {self._address}: {self.trouble or 'not connected yet'}")
+                raise Unreachable(self.trouble or f"plan store {self._address}: not connected yet")
             await self._link.send_encoded(encoded)
 
     # --- what the store says ----------------------------------------------------------------------
@@ -311,8 +312,7 @@ class PlanStoreClient(PlanFollower):
             async with asyncio.timeout(CALL_DEADLINE_S):
                 await self._up.wait()
         except TimeoutError as error:
-            why = self.trouble or "it does not answer"
-            raise Unreachable(f"plan store {self._address}: {why}") from error
+            raise Unreachable(self.trouble or f"plan store {self._address}: it does not answer") from error
 
     async def _call(self, kind: str, body: object, type_: type[T], deadline_s: float = CALL_DEADLINE_S) -> T:
         await self._await_up()
