@@ -18,10 +18,13 @@ from evenkeel.endpoints.quorum import Turned
 from evenkeel.model.errors import EvenkeelError, Unreachable
 from evenkeel.model.events import EventKind
 from evenkeel.model.health import Health
-from evenkeel.model.region import Approval, Region
+from evenkeel.model.region import Approval
+from evenkeel.ports.clock import Clock
 from evenkeel.region.components import Kind, components
 from evenkeel.region.runtime import Runtime
 
+STALL_S = 2.0  # a gap between cycles beyond which this process was not running: stopped, or starved
+AFTER_STALL_S = 1.0  # for every vantage point's silence to be noticed, and what was said meanwhile to be heard
 BACK_OFF_S = 1.0  # after a cycle that the store could not serve
 SHOW_EVERY_S = 5.0  # what routine work would do next is laid before the operators this often, if it changed
 APPROVAL_EVERY_S = 1.0  # how often a proposal that awaits approval is planned again
@@ -72,7 +75,7 @@ async def main(runtime: Runtime) -> None:
         async with PlanStoreClient(
             region.name, region.plan_store, token, last_good, on_state=lambda *said: _tell_store(runtime, *said)
         ) as store:
-            await Planner(runtime, region, intake, store, turn).run()
+            await Planner(runtime, intake, store, turn, AsyncioClock()).run()
     finally:
         await intake.stop()
 
@@ -81,17 +84,23 @@ class Planner:
     """Drives `plan_once` and says what it did."""
 
     def __init__(
-        self, runtime: Runtime, region: Region, intake: HealthIntake, store: PlanStoreClient, turn: Turn
+        self,
+        runtime: Runtime,
+        intake: HealthIntake,
+        store: PlanStoreClient,
+        turn: Turn,
+        clock: Clock,
     ) -> None:
-        self._runtime, self._settings = runtime, region.planner
+        region = runtime.region
+        self._runtime, self._settings, self._clock = runtime, region.planner, clock
         self._intake, self._store, self._turn = intake, store, turn
-        self._clock = AsyncioClock()
         self._table = PlanningTable(region, self._clock.monotonic_s())
         self._metrics = Metrics(runtime.registry)
         self._shown_at_s = 0.0
         self._shown: tuple[object, ...] = ()
         self._told = ""
         self._is_frozen = False
+        self._awake_at_s = self._clock.monotonic_s()
         self._last = Planned(Outcome.NOTHING)
         self._publish_status()
 
@@ -100,7 +109,9 @@ class Planner:
         is_recalled = False
         while not self._runtime.stopping.is_set():
             names = await self._intake.wait_changed(self._settings.cycle_s)
-            if names:
+            if self._has_stalled():
+                await self._pause(AFTER_STALL_S)
+            elif names:
                 await self._await_turn()
             try:
                 if not is_recalled:
@@ -111,6 +122,16 @@ class Planner:
             except EvenkeelError as error:
                 self._tell_trouble(error)
                 await self._pause(BACK_OFF_S)
+            self._awake_at_s = self._clock.monotonic_s()
+
+    def _has_stalled(self) -> bool:
+        """Whether this process has just woken up from a pause that was not its own: the verdicts at hand are from
+        before it, and a removal that was withheld then may not be wanted any more."""
+        gap_s = self._clock.monotonic_s() - self._awake_at_s
+        if gap_s > STALL_S + self._settings.cycle_s:
+            self._runtime.log.warning("was not running", gap_s=round(gap_s, 1))
+            return True
+        return False
 
     async def _await_turn(self) -> None:
         """Leave the change to whoever is before in line; if that one is there, nothing is left to do afterwards."""
