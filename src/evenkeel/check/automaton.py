@@ -59,6 +59,10 @@ class Automaton:
         """What the workflow waits for there, or how its cycle ended."""
         return self._pending[state]
 
+    def history(self, state: int) -> tuple[Any, ...]:
+        """Replies that lead there."""
+        return self._history[state]
+
     def line(self, state: int) -> str:
         """Where in the source it waits."""
         return self._lines[state]

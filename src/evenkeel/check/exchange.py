@@ -199,17 +199,23 @@ def renamed(value: Any, names: Names) -> Any:
         return value
     if isinstance(value, tuple):
         return tuple(renamed(each, names) for each in value)
+    if isinstance(value, frozenset):
+        return frozenset(renamed(each, names) for each in value)
     if isinstance(value, ZoneState):
         return _renamed_zone(value, names)
-    if isinstance(value, Commit) or not dataclasses.is_dataclass(value) or isinstance(value, type):
+    if isinstance(value, msgspec.Struct):
+        changed = _renamed_fields(value, value.__struct_fields__, names)
+        return msgspec.structs.replace(value, **changed) if changed else value
+    if isinstance(value, type) or not dataclasses.is_dataclass(value):
         return value
-    changed = {}
-    for name in value.__dataclass_fields__:
-        old = getattr(value, name)
-        new = renamed(old, names) if isinstance(old, str | tuple) or dataclasses.is_dataclass(old) else old
-        if new is not old and new != old:
-            changed[name] = new
+    changed = _renamed_fields(value, tuple(value.__dataclass_fields__), names)
     return dataclasses.replace(value, **changed) if changed else value
+
+
+def _renamed_fields(value: object, fields: tuple[str, ...], names: Names) -> dict[str, Any]:
+    """The fields of `value` that are others once names are replaced."""
+    before = {field: getattr(value, field) for field in fields}
+    return {field: new for field, old in before.items() if (new := renamed(old, names)) is not old and new != old}
 
 
 def _renamed_zone(state: ZoneState, names: Names) -> ZoneState:

@@ -112,7 +112,7 @@ def sort_range(fields: Any, first: int, last: int) -> None:
 @compiled
 def least_exchange(
     fields: Any, trial: Any, best: Any, first: int, last: int, locals_: int, services: int, orders: Any,
-    exchanged: Any, exchanged_service: Any,
+    exchanged: Any, exchanged_service: Any, nameless: int,
 ) -> None:  # fmt: skip
     """Put `fields` into the least form that exchanging processes' names can give it."""
     for o in range(len(orders)):
@@ -120,7 +120,7 @@ def least_exchange(
             trial[f] = fields[f]
         for k in range(first, last):
             trial[k] = exchanged[o, fields[first + orders[o, k - first]]]
-        for k in range(locals_ + 1, locals_ + services):
+        for k in range(locals_ + nameless, locals_ + services):
             trial[k] = exchanged_service[o, fields[k]]
         for k in range(last, locals_):
             trial[k] = exchanged[o, fields[k]]
@@ -144,8 +144,9 @@ def settle(fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchange
     if shape[5]:
         if len(orders) > 1:
             least_exchange(
-                fields, trial, best, shape[3], shape[4], locals_, services, orders, exchanged, exchanged_service
-            )
+                fields, trial, best, shape[3], shape[4], locals_, services, orders, exchanged, exchanged_service,
+                shape[7],
+            )  # fmt: skip
         else:
             sort_range(fields, shape[3], shape[4])
     sort_range(fields, processes, locals_)

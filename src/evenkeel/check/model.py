@@ -39,6 +39,7 @@ class Outcome:
 class Shape:
     """How many of what a global state holds.
 
+    States of services below `nameless` are left as they are when processes are exchanged.
     Processes `alike[0] .. alike[1] - 1` may be exchanged for one another, and so may slots, which come last.
     """
 
@@ -47,6 +48,7 @@ class Shape:
     slots: int = 0
     alike: tuple[int, int] = (0, 0)
     faults_max: int = 0
+    nameless: int = 1  # services, from the first on, whose states hold no process's name
 
     @property
     def locals(self) -> int:
@@ -71,7 +73,10 @@ class Always:
 
 @dataclass(frozen=True, slots=True)
 class AlwaysTogether:
-    """A property of all services' states at once, by name of the service."""
+    """A property of everything at once: services' states by the service's name, and what processes have returned.
+
+    A process that is still on its way is not among them.
+    """
 
     name: str
     says: str
@@ -158,6 +163,10 @@ class Model(Protocol):
 
     def service_state(self, service: int, state: int) -> Any:
         """What the id stands for, for properties and people."""
+        ...
+
+    def result(self, process: int, local: int) -> tuple[bool, Any]:
+        """Whether the process has returned, and what."""
         ...
 
     def local_text(self, process: int, local: int) -> str:

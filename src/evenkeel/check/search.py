@@ -111,6 +111,7 @@ class Space:
             last,
             self.symmetric,
             shape.faults_max,
+            shape.nameless,
         )
         return np.array(numbers, np.int64)
 
@@ -157,7 +158,6 @@ class Search:
             compiled=compiled,
         )
         self._broken = np.full((max(1, len(model.properties.always)), 3), -1, np.int64)
-        self._judged: dict[tuple[int, ...], int] = {}
         self._started = 0.0
 
     def run(self) -> Space:
@@ -281,21 +281,13 @@ class Search:
                 self.space.broken[bit] = Found(state, process, outcome)
 
     def _judge_together(self, first: int) -> None:
-        """Properties of all services at once, for every combination that is new among the states from `first` on."""
+        """Properties of everything at once, for the states from `first` on."""
         space, model = self.space, self.space.model
         if not model.properties.together or first >= space.count:
             return
-        shape = model.shape
-        columns = space.fields(slice(first, space.count))[:, shape.locals : shape.locals + len(shape.services)]
-        combinations, at = np.unique(columns, axis=0, return_index=True)
+        combinations, at = np.unique(space.fields(slice(first, space.count))[:, :-1], axis=0, return_index=True)
         for combination, offset in zip(combinations.tolist(), at.tolist(), strict=True):
-            key = tuple(combination)
-            if key in self._judged:
-                continue
-            self._judged[key] = first + offset
-            values = {
-                name: model.service_state(number, combination[number]) for number, name in enumerate(shape.services)
-            }
+            values = _values(model, combination)
             for number, each in enumerate(model.properties.together):
                 if number not in space.together and not each.holds(values):
                     space.together[number] = first + offset
@@ -317,6 +309,19 @@ class Search:
         space = self.space
         seconds = time.perf_counter() - self._started
         return Progress(space.count, waiting, space.depth, seconds, space.memory, space.tables.size)
+
+
+def _values(model: Model, row: list[int]) -> dict[str, Any]:
+    """A state as properties of everything see it."""
+    shape = model.shape
+    values = {
+        name: model.service_state(number, row[shape.locals + number]) for number, name in enumerate(shape.services)
+    }
+    for number, name in enumerate(shape.processes):
+        has_returned, result = model.result(number, row[number])
+        if has_returned:
+            values[name] = result
+    return values
 
 
 def _longer(array: NDArray[Any], length: int, fill: int) -> NDArray[Any]:

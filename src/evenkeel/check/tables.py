@@ -125,7 +125,7 @@ class Tables:
         swap = self._orders.index(tuple(order))
         where = int(self.service_of.array[local])
         image = int(self.exchanged[swap, local])
-        state = int(self.exchanged_service[swap, service]) if where > 0 else service
+        state = int(self.exchanged_service[swap, service]) if where >= self.model.shape.nameless else service
         known = self._first_steps.get((image, state))
         if known is None:
             known = self._first_steps[image, state] = self.model.step(first, image, state)
@@ -133,7 +133,11 @@ class Tables:
         return [self._swapped(each, swap, where) for each in known]
 
     def _swapped(self, outcome: Outcome, swap: int, where: int) -> Outcome:
-        service = int(self.exchanged_service[swap, outcome.service]) if where > 0 else outcome.service
+        service = (
+            int(self.exchanged_service[swap, outcome.service])
+            if where >= self.model.shape.nameless
+            else outcome.service
+        )
         sends = int(self.exchanged[swap, outcome.sends])
         return replace(outcome, local=int(self.exchanged[swap, outcome.local]), service=service, sends=sends)
 
@@ -184,7 +188,7 @@ class Tables:
 
     def _meet_exchanged(self, locals_: int) -> None:
         """Every id's image under every exchange of processes; images are new ids at times, with images of their own."""
-        services = max(self.service_ids[1:], default=0) + 1
+        services = max(self.service_ids[self.model.shape.nameless :], default=0) + 1
         known_locals, known_services = self.exchanged.shape[1], self.exchanged_service.shape[1]
         if locals_ <= known_locals and services <= known_services:
             return
@@ -197,7 +201,9 @@ class Tables:
             [self.exchanged_service, np.array(of_services, np.int64).reshape(len(self._orders), -1)]
         )
         top = int(self.exchanged_service.max(initial=0))
-        self._meet(int(self.exchanged.max(initial=0)) + 1, [self.service_ids[0], *[top] * (len(self.service_ids) - 1)])
+        nameless = self.model.shape.nameless
+        tops = [known if k < nameless else top for k, known in enumerate(self.service_ids)]
+        self._meet(int(self.exchanged.max(initial=0)) + 1, tops)
 
 
 def slot_of(key: int, capacity: int) -> int:

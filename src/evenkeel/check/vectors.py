@@ -144,7 +144,7 @@ def _settled(
             trial = fields.copy()
             trial[:, first:last] = exchanged[o][fields[:, first + order]]
             trial[:, last:locals_] = exchanged[o][fields[:, last:locals_]]
-            zones = slice(locals_ + 1, locals_ + services)
+            zones = slice(locals_ + int(shape[7]), locals_ + services)
             trial[:, zones] = exchanged_service[o][fields[:, zones]]
             best = trial if o == 0 else np.where(_is_smaller(trial, best)[:, None], trial, best)
         fields = best
