@@ -17,9 +17,9 @@ LAYERS: list[set[str]] = [
     {"ports", "admission", "wire"},
     {"endpoints", "fleet", "nameserver"},
     {"adapters", "twins"},
-    {"sim", "check"},
+    {"sim", "check", "api"},
     {"region"},
-    {"cli", "api", "ui"},
+    {"cli", "ui"},
     {"testing"},  # helpers for tests and benchmarks; nothing below imports it
 ]
 # Peers on one row that may speak: an adapter may stand on wire's codecs, a pure port on nothing but model.
