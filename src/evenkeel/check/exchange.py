@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from evenkeel.check.replay import Call, Raised, StubPort
 from evenkeel.endpoints.guarded_zone import GuardedZone, Ticket
 from evenkeel.model.errors import CorruptFence
@@ -20,7 +22,7 @@ from evenkeel.model.events import EventKind
 from evenkeel.model.plan import Answer, EndpointPlan, Layout, Plan
 from evenkeel.model.policy import DnsPolicy
 from evenkeel.model.records import RecordType, RRset
-from evenkeel.model.transactions import Commit, RRsetEquals, Transaction
+from evenkeel.model.transactions import RRsetEquals, Transaction
 from evenkeel.twins.zone import TwinZoneServer, ZoneState
 
 ZONE = "z."
@@ -209,7 +211,7 @@ def renamed(value: Any, names: Names) -> Any:
     if isinstance(value, type) or not dataclasses.is_dataclass(value):
         return value
     changed = _renamed_fields(value, tuple(value.__dataclass_fields__), names)
-    return dataclasses.replace(value, **changed) if changed else value
+    return dataclasses.replace(value, **changed) if changed else value  # type: ignore[type-var] # a type was sent back above
 
 
 def _renamed_fields(value: object, fields: tuple[str, ...], names: Names) -> dict[str, Any]:

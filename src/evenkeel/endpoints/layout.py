@@ -14,7 +14,7 @@ exact values that it replaces, so that a server refuses it once they have change
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from evenkeel.model.fence import Fence
 from evenkeel.model.plan import Answer, EndpointPlan, Layout
@@ -69,8 +69,7 @@ def node_generation(node: str) -> int:
     return -1
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What a client gets from an endpoint at one moment: the reading, with the node that it points to."""
 
     reading: Reading
@@ -102,8 +101,7 @@ class Standing:
         return self.a == answer.a and self.aaaa == answer.aaaa and self.weights == answer.weights_text()
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """What an endpoint is to show: an answer, and in a tree the node that holds it."""
 
     endpoint: str

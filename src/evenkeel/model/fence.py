@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from evenkeel.model.errors import CorruptFence
 
 _FORM = re.compile(r"g=(\d{1,18});w=([a-z0-9._-]{1,64});n=([0-9a-z]{1,32})(;p=1)?\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(msgspec.Struct, frozen=True, gc=False):
     """Who published which generation last."""
 
     generation: int

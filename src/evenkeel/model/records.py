@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+
+import msgspec
 
 
 class RecordType(StrEnum):
@@ -37,8 +38,7 @@ class Rcode(IntEnum):
     BADVERS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class RRset:
+class RRset(msgspec.Struct, frozen=True, gc=False):
     """One record set. `name` is absolute and lowercase; `rdatas` are sorted presentation texts.
 
     TXT rdata is the bare text of its single character-string (no quotes), at most 255 octets.

@@ -2,50 +2,49 @@
 
 All or nothing: a server applies every change, in order, only when every prerequisite holds (RFC 2136
 sections 2.4, 2.5 and 3). TTLs play no part in a prerequisite.
+
+These, and the other values that a write is made of, are msgspec structs: frozen and slotted as a dataclass, made in a
+fifteenth of its time. A first publication makes hundreds of thousands of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from evenkeel.model.records import Rcode, RecordType, RRset
 
 # --- prerequisites (RFC 2136 section 2.4) ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class NameInUse:
+class NameInUse(msgspec.Struct, frozen=True, gc=False):
     """At least one record stands at `name` (2.4.4); else NXDOMAIN."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class NameNotInUse:
+class NameNotInUse(msgspec.Struct, frozen=True, gc=False):
     """No record stands at `name` (2.4.5); else YXDOMAIN."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RRsetExists:
+class RRsetExists(msgspec.Struct, frozen=True, gc=False):
     """A record of that type stands at `name` (2.4.1); else NXRRSET."""
 
     name: str
     type: RecordType
 
 
-@dataclass(frozen=True, slots=True)
-class RRsetAbsent:
+class RRsetAbsent(msgspec.Struct, frozen=True, gc=False):
     """No record of that type stands at `name` (2.4.3); else YXRRSET."""
 
     name: str
     type: RecordType
 
 
-@dataclass(frozen=True, slots=True)
-class RRsetEquals:
+class RRsetEquals(msgspec.Struct, frozen=True, gc=False):
     """The set at `name` has exactly these rdatas (2.4.2); else NXRRSET."""
 
     name: str
@@ -58,30 +57,26 @@ Prerequisite = NameInUse | NameNotInUse | RRsetExists | RRsetAbsent | RRsetEqual
 # --- changes (RFC 2136 section 2.5) ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AddRRs:
+class AddRRs(msgspec.Struct, frozen=True, gc=False):
     """Add each record of the set (2.5.1)."""
 
     rrset: RRset
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRRset:
+class DeleteRRset(msgspec.Struct, frozen=True, gc=False):
     """Delete every record of that type at `name` (2.5.2)."""
 
     name: str
     type: RecordType
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteName:
+class DeleteName(msgspec.Struct, frozen=True, gc=False):
     """Delete every record at `name` (2.5.3)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRRs:
+class DeleteRRs(msgspec.Struct, frozen=True, gc=False):
     """Delete just these records (2.5.4)."""
 
     name: str
@@ -92,8 +87,7 @@ class DeleteRRs:
 Change = AddRRs | DeleteRRset | DeleteName | DeleteRRs
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True, gc=False):
     """What must hold, and what then changes; atomic within one `zone`."""
 
     zone: str

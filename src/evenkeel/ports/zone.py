@@ -8,9 +8,10 @@ endpoint, commit a transaction. `evenkeel.endpoints.guarded_zone` stands between
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from evenkeel.model.transactions import Commit, Transaction
 
@@ -93,8 +94,7 @@ class AutomatedZone(EnactorZone[P_contra], CleanUpZone[P_contra], Protocol[P_con
     """Both, for a run that ends with clean-up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What a zone server holds for one endpoint, read at one moment from the primary.
 
     `answer` is what a client gets: addresses at the endpoint's own name, or at the node that `target` names.
@@ -112,8 +112,7 @@ class Reading:
     rollback_aaaa: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NodeReading:
+class NodeReading(msgspec.Struct, frozen=True, gc=False):
     """What stands at one node of a tree."""
 
     name: str
