@@ -251,6 +251,42 @@ def test_a_set_too_large_to_be_answered_is_refused(tmp_path: Path) -> None:
     serving(tmp_path, body)
 
 
+# --- from one start to the next -----------------------------------------------------------------------------
+
+
+def test_a_new_zone_has_its_nameservers_with_their_addresses(tmp_path: Path) -> None:
+    def check(at: int) -> None:
+        reply = dns.query.udp(dns.message.make_query(ZONE, "NS"), "127.0.0.1", DEADLINE_S, at)
+        assert sorted(map(str, reply.answer[0])) == ["a.demo.example.", "b.demo.example.", "c.other.example."]
+        assert {str(rrset[0]) for rrset in reply.additional} == {"127.0.0.1", "192.0.2.7"}
+
+    async def body(server: EmbeddedNameserver) -> None:
+        await asyncio.to_thread(check, port(server))
+
+    names = ("a.demo.example.", "b.demo.example.", "c.other.example.")
+    serving(tmp_path, body, demo_zone(nameservers=names, secondaries=(HostPort("192.0.2.7", 53),)))
+
+
+def test_what_the_file_says_of_the_zone_holds_from_the_next_start_on(tmp_path: Path) -> None:
+    serials: list[int] = []
+
+    def check(at: int, minimum: int, nameserver: str) -> None:
+        denial = dns.query.udp(dns.message.make_query("no." + ZONE, "A"), "127.0.0.1", DEADLINE_S, at)
+        assert denial.authority[0].ttl == minimum
+        serials.append(denial.authority[0][0].serial)
+        told = dns.query.udp(dns.message.make_query(ZONE, "NS"), "127.0.0.1", DEADLINE_S, at)
+        assert [str(each) for each in told.answer[0]] == [nameserver]
+
+    for minimum, names in ((5, ()), (9, ()), (9, ("ns9.other.example.",)), (9, ())):
+
+        async def body(server: EmbeddedNameserver, minimum: int = minimum) -> None:
+            expected = "ns9.other.example." if len(serials) >= 2 else f"ns1.{ZONE}"
+            await asyncio.to_thread(check, port(server), minimum, expected)
+
+        serving(tmp_path, body, demo_zone(negative_ttl_s=minimum, nameservers=names))
+    assert [serial - serials[0] for serial in serials] == [0, 1, 2, 2]
+
+
 # --- places and limits --------------------------------------------------------------------------------------
 
 

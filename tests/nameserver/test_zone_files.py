@@ -9,7 +9,7 @@ import pytest
 from evenkeel.adapters.nameserver.frames import frame, good_frame_after, read_frames
 from evenkeel.adapters.nameserver.zone_files import CorruptZoneFile, ZoneFiles
 from evenkeel.model.errors import InputError
-from evenkeel.nameserver.history import Change, Delta, History, encode_delta, replay
+from evenkeel.nameserver.history import Change, Delta, History, decoded, encode_delta, replay
 from evenkeel.nameserver.zone_view import Node, Records
 from evenkeel.wire.names import encode_name
 from tests.nameserver.zones import APEX, as_nodes, twin
@@ -32,16 +32,17 @@ def after(*deltas: Delta) -> dict[bytes, Node[bytes]]:
 
 def created(folder: Path) -> ZoneFiles:
     files = ZoneFiles(folder, APEX)
-    assert files.load() is None
+    assert files.load(History(1 << 20)) is None
     files.create(BEGIN)
     return files
 
 
 def reopened(folder: Path) -> tuple[ZoneFiles, dict[bytes, Node[bytes]], list[Delta]]:
     files = ZoneFiles(folder, APEX)
-    loaded = files.load()
-    assert loaded is not None
-    return files, *loaded
+    history = History(1 << 20)
+    zone = files.load(history)
+    assert zone is not None
+    return files, zone, list(decoded(history.since(7) or []))
 
 
 def only(folder: Path, kind: str) -> Path:
@@ -110,7 +111,7 @@ def test_damage_before_the_tail_is_reported_and_never_repaired_in_silence(tmp_pa
     octets[end_of_first - 3] ^= 0xFF
     journal.write_bytes(octets)
     with pytest.raises(CorruptZoneFile, match="mend"):
-        ZoneFiles(tmp_path, APEX).load()
+        ZoneFiles(tmp_path, APEX).load(History(1 << 20))
 
 
 def test_rotation_keeps_every_commit_whether_or_not_its_snapshot_was_finished(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_journal_without_any_snapshot_is_reported(tmp_path: Path) -> None:
     files.close()
     only(tmp_path, "snapshot").unlink()
     with pytest.raises(CorruptZoneFile, match="snapshot"):
-        ZoneFiles(tmp_path, APEX).load()
+        ZoneFiles(tmp_path, APEX).load(History(1 << 20))
 
 
 def test_two_servers_cannot_have_the_same_files(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_two_servers_cannot_have_the_same_files(tmp_path: Path) -> None:
 def test_files_of_another_zone_are_not_taken_for_this_one(tmp_path: Path) -> None:
     created(tmp_path).close()
     with pytest.raises(CorruptZoneFile, match="is expected"):
-        ZoneFiles(tmp_path, encode_name("other.example.")).load()
+        ZoneFiles(tmp_path, encode_name("other.example.")).load(History(1 << 20))
 
 
 def test_a_frame_is_found_behind_damage_only_where_it_is_whole() -> None:

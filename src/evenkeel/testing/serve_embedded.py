@@ -9,13 +9,13 @@ secondaries ([[host, port], ...]).
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import signal
 import sys
 from pathlib import Path
 
 from evenkeel.adapters.dns.keys import tsig_key
+from evenkeel.adapters.nameserver import quiet_collector
 from evenkeel.adapters.nameserver.server import EmbeddedNameserver, Settings
 from evenkeel.model.region import HostPort, ServerKind, Zone
 
@@ -34,10 +34,9 @@ async def serve(conf: dict[str, object]) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     keys = {zone.name: key for zone in zones}
-    async with EmbeddedNameserver(zones, keys, Path(str(conf["state_dir"])), [place], settings):
-        gc.collect()
-        gc.freeze()  # as the component does: the zones' content is not looked at by later collections
-        await stopping.wait()
+    async with EmbeddedNameserver(zones, keys, Path(str(conf["state_dir"])), [place], settings) as server:
+        quiet_collector.settle()
+        await server.serve_until(stopping)
 
 
 def main() -> None:

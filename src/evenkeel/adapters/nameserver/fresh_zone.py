@@ -1,4 +1,4 @@
-"""What a zone holds before anybody has written to it: SOA, NS, and addresses of the nameservers within it."""
+"""What the region file decides of a zone's content: SOA, NS, and at first addresses of the nameservers within it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evenkeel.model.region import HostPort, Zone
 from evenkeel.nameserver.zone_view import Node, Records
 from evenkeel.wire.names import encode_name
 from evenkeel.wire.octets import is_at_or_under
-from evenkeel.wire.records import SOA_NUMBERS
+from evenkeel.wire.records import SOA_NUMBERS, next_serial, soa_numbers, with_serial
 
 SOA_TTL_S = 60
 NS_TTL_S = 3600
@@ -44,6 +44,23 @@ def fresh_zone(zone: Zone, now_s: int) -> dict[bytes, Node[bytes]]:
         if address is not None and is_at_or_under(owner, apex) and owner != apex:
             nodes[owner] = address
     return nodes
+
+
+def as_configured(zone: Zone, apex_node: Node[bytes]) -> Node[bytes]:
+    """The apex as the file has it now: how long a denial is believed, and the NS set where the file names one.
+
+    The same node where nothing differs; else with a serial that has grown.
+    """
+    soa = apex_node["SOA"]
+    rdata = soa.rdatas[0]
+    serial, *_, minimum = soa_numbers(rdata)
+    wanted = Records(NS_TTL_S, tuple(sorted({encode_name(name) for name in zone.nameservers})))
+    keeps_ns = not zone.nameservers or apex_node["NS"].rdatas == wanted.rdatas
+    if keeps_ns and minimum == zone.negative_ttl_s:
+        return apex_node
+    new = rdata[:-4] + zone.negative_ttl_s.to_bytes(4, "big")
+    new_soa = Records(max(SOA_TTL_S, zone.negative_ttl_s), (with_serial(new, next_serial(serial)),))
+    return {**apex_node, "SOA": new_soa, "NS": apex_node["NS"] if keeps_ns else wanted}
 
 
 def _address(place: HostPort) -> Node[bytes] | None:

@@ -19,22 +19,24 @@ from pathlib import Path
 from types import TracebackType
 
 from evenkeel.adapters.nameserver.commits import Commits, DurableZone
-from evenkeel.adapters.nameserver.fresh_zone import fresh_zone
+from evenkeel.adapters.nameserver.fresh_zone import as_configured, fresh_zone
 from evenkeel.adapters.nameserver.notify import Notifier
 from evenkeel.adapters.nameserver.rate_limit import RateLimit
 from evenkeel.adapters.nameserver.tcp import TcpConnection, TcpService
 from evenkeel.adapters.nameserver.udp import UdpListener, bound_socket
 from evenkeel.adapters.nameserver.zone_files import ZoneFiles
-from evenkeel.model.errors import InputError, Unreachable
+from evenkeel.model.errors import InputError, InternalError, Unreachable
 from evenkeel.model.region import HostPort, Zone
 from evenkeel.nameserver.answers import ServedZone
-from evenkeel.nameserver.history import History, encode_delta
+from evenkeel.nameserver.history import Delta, History, changes_between, encode_delta
 from evenkeel.nameserver.ready_packets import ReadyPackets
 from evenkeel.nameserver.responder import Responder, TransferWork
 from evenkeel.nameserver.store import ZoneStore
 from evenkeel.nameserver.transfer import full_zone, increments, messages
+from evenkeel.nameserver.zone_view import Node
 from evenkeel.wire.names import encode_name
 from evenkeel.wire.octets import name_text
+from evenkeel.wire.records import is_newer_serial, soa_numbers
 from evenkeel.wire.tsig import TsigKey
 
 HISTORY_OCTETS_MAX = 16 << 20  # of a zone's encoded commits, for IXFR
@@ -111,14 +113,16 @@ class EmbeddedNameserver:
 
     def _open(self, apex: bytes, zone: Zone) -> DurableZone:
         files = ZoneFiles(self._state_dir / zone.name.rstrip("."), apex)
-        loaded = files.load()
-        nodes, deltas = loaded if loaded is not None else (fresh_zone(zone, int(time.time())), [])
-        if loaded is None:
-            files.create(nodes)
         history = History(HISTORY_OCTETS_MAX)
-        for delta in deltas:
-            history.append(delta.old, delta.new, encode_delta(delta))
-        served = ServedZone(ZoneStore(apex, nodes), self._packets, zone.weighted_answers)
+        nodes = files.load(history)
+        if nodes is None:
+            nodes = fresh_zone(zone, int(time.time()))
+            files.create(nodes)
+        store = ZoneStore(apex, nodes)
+        configured = as_configured(zone, store.node(apex))
+        if configured is not store.node(apex):
+            _commit_alone(store, files, history, {apex: configured})
+        served = ServedZone(store, self._packets, zone.weighted_answers)
         return DurableZone(served, files, history, self._settings.is_guarded)
 
     async def _listen(self, place: HostPort) -> None:
@@ -144,6 +148,17 @@ class EmbeddedNameserver:
     def _soa_of(self, apex: bytes) -> Callable[[], tuple[int, bytes]]:
         store = self._zones[apex].served.store
         return lambda: (store.soa.ttl_s, store.soa.rdatas[0])
+
+    async def serve_until(self, stopping: asyncio.Event) -> None:
+        """Return once `stopping` is set. Raises what ended the commits, should they ever end by themselves."""
+        if self._committing is None:
+            raise InternalError("the nameserver was not started")
+        told = asyncio.create_task(stopping.wait())
+        await asyncio.wait({told, self._committing}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if self._committing.done():
+            self._committing.result()
+            raise InternalError("the nameserver's commits ended")
 
     async def stop(self) -> None:
         """Stop listening, finish what is being written, close the files. May be called twice."""
@@ -181,7 +196,8 @@ class EmbeddedNameserver:
         store = work.zone.store
         encoded: list[bytes] | None = None
         if work.serial >= 0:
-            encoded = [] if work.serial == store.serial else self._zones[store.apex].history.since(work.serial)
+            is_current = not is_newer_serial(store.serial, work.serial)  # or past ours: RFC 1995 section 2
+            encoded = [] if is_current else self._zones[store.apex].history.since(work.serial)
         if encoded is None:
             records = full_zone(store.apex, store.soa, store.picture())
         else:
@@ -226,6 +242,16 @@ class EmbeddedNameserver:
     @property
     def connections(self) -> int:
         return len(self._tcp.connections)
+
+
+def _commit_alone(store: ZoneStore, files: ZoneFiles, history: History, nodes: dict[bytes, Node[bytes]]) -> None:
+    """A change of the server's own, before it serves. `nodes` bring the new serial. Raises `OSError`."""
+    changes, old = changes_between(store, nodes), store.serial
+    new = soa_numbers(nodes[store.apex]["SOA"].rdatas[0])[0]
+    encoded = encode_delta(Delta(old, new, changes))
+    files.append([encoded])
+    store.apply(nodes)
+    history.append(old, new, encoded)
 
 
 def _now_s() -> int:

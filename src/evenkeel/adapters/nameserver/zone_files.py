@@ -21,7 +21,7 @@ import msgspec
 
 from evenkeel.adapters.nameserver.frames import frame, good_frame_after, read_frames
 from evenkeel.model.errors import EvenkeelError, InputError
-from evenkeel.nameserver.history import Delta, decode_delta, replay
+from evenkeel.nameserver.history import History, decode_delta, replay
 from evenkeel.nameserver.zone_view import Node, Records
 from evenkeel.wire.octets import name_text
 from evenkeel.wire.records import type_code, type_name
@@ -71,8 +71,8 @@ class ZoneFiles:
 
     # --- opening --------------------------------------------------------------------------------------
 
-    def load(self) -> tuple[dict[bytes, Node[bytes]], list[Delta]] | None:
-        """The zone and the commits that led to it, oldest first; None for a zone that was never here.
+    def load(self, history: History) -> dict[bytes, Node[bytes]] | None:
+        """The zone; None for one that was never here. `history` takes the commits that led to it.
 
         Raises `CorruptZoneFile`. Leaves the journal open for appending.
         """
@@ -83,16 +83,15 @@ class ZoneFiles:
                 raise self._corrupt(self._path("journal", journals[0]), "there is no snapshot that it starts from")
             return None
         start, zone = self._newest_snapshot(snapshots)
-        deltas: list[Delta] = []
         for number in journals:
-            found = self._read_journal(number, is_last=number == journals[-1])
-            deltas += found
-            if number >= start:
-                for delta in found:
+            for encoded in self._read_journal(number, is_last=number == journals[-1]):
+                delta = decode_delta(encoded)
+                history.append(delta.old, delta.new, encoded)
+                if number >= start:
                     replay(zone, delta)
         self._number = journals[-1] if journals and journals[-1] >= start else start
         self._open_journal()
-        return dict(zone), deltas
+        return dict(zone)
 
     def create(self, nodes: Mapping[bytes, Node[bytes]]) -> None:
         """Begin a zone that was never here. Raises `OSError`."""
@@ -126,17 +125,18 @@ class ZoneFiles:
         self.snapshot_octets = len(data)
         return zone
 
-    def _read_journal(self, number: int, is_last: bool) -> list[Delta]:
+    def _read_journal(self, number: int, is_last: bool) -> list[bytes]:
+        """Its encoded commits."""
         path = self._path("journal", number)
         data = path.read_bytes()
         end = 0
-        groups: list[Delta] = []
+        groups: list[bytes] = []
         for position, (after, payload) in enumerate(read_frames(data)):
             end = after
             if position == 0:
                 self._check_head(path, payload, number)
             else:
-                groups += [decode_delta(each) for each in msgspec.msgpack.decode(payload, type=_Group)]
+                groups += msgspec.msgpack.decode(payload, type=_Group)
         if end < len(data):
             behind = good_frame_after(data, end)
             if behind >= 0 or not is_last:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from pathlib import Path
 
+from evenkeel.adapters.nameserver import quiet_collector
 from evenkeel.adapters.nameserver.metrics import NameserverCollector
 from evenkeel.adapters.nameserver.server import EmbeddedNameserver, Hooks, Settings
 from evenkeel.model.events import EventKind
@@ -32,12 +32,11 @@ async def main(runtime: Runtime) -> None:
     folder = Path(region.state_dir) / "nameserver"
     server = EmbeddedNameserver(zones, keys, folder, [zone.primary for zone in zones], settings)
     async with server:
-        gc.collect()
-        gc.freeze()  # the zones' content is not looked at again by any later collection
+        quiet_collector.settle()
         runtime.registry.register(NameserverCollector(server))
         _publish_status(runtime, server)
         runtime.log.info("serving", zones=[zone.name for zone in zones], at=[str(place) for place in server.places])
-        await runtime.stopping.wait()
+        await server.serve_until(runtime.stopping)
 
 
 def _hooks(runtime: Runtime) -> Hooks:
