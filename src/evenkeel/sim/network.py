@@ -166,7 +166,7 @@ class Network:
 
     def __init__(self, simulator: Simulator, streams: Streams, trace: Trace, default: Latency) -> None:
         self.default = default
-        self._simulator = simulator
+        self.simulator = simulator
         self._streams = streams
         self._trace = trace
         self._routes: dict[tuple[str, str], Route] = {}
@@ -202,7 +202,7 @@ class Network:
         `times`: it stands for so many exchanges one after another. `extra_us`: the caller's own delay in sending.
         Raises, when awaited: `Unreachable` (refused), `NoReply` (nothing within the deadline), or what `act` raises.
         """
-        simulator = self._simulator
+        simulator = self.simulator
         there = self.route(caller, host.name)
         deadline_at_us = simulator.now_us + deadline_us * times + extra_us
         back = self.route(host.name, caller)
@@ -221,6 +221,6 @@ class Network:
         """Send until it is heard, as a connection that is opened anew does. `deliver` may be called more than once."""
         transit_us = self.route(source, target).transit_us(1)
         if transit_us is None:
-            self._simulator.call_after(retry_us, lambda _: self.push(source, target, deliver, retry_us))
+            self.simulator.call_after(retry_us, lambda _: self.push(source, target, deliver, retry_us))
         else:
-            self._simulator.call_after(transit_us, deliver)
+            self.simulator.call_after(transit_us, deliver)

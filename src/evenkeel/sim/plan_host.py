@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evenkeel.model.errors import Refusal, StoreUnwritable, Unreachable
+from evenkeel.model.errors import Refusal, StoreUnwritable
 from evenkeel.model.plan import Plan
 from evenkeel.sim.network import Host, Network
 from evenkeel.twins.plan_store import Append, Request, State, plan_store
@@ -45,15 +45,11 @@ class PlanHost(Host):
             self._push(follower)
 
     def _push(self, follower: str) -> None:
-        def deliver(_: object) -> None:
-            if self.is_up and not self.is_paused and self.state.generations:
-                self._followers[follower](self.state.newest)
-            else:
-                self._network.push(self.name, follower, deliver, RECONNECT_US)
+        """Tell `follower` the newest plan, for as long as it takes to be heard."""
+        self._network.push(self.name, follower, lambda _: self._deliver(follower), RECONNECT_US)
 
-        self._network.push(self.name, follower, deliver, RECONNECT_US)
-
-    def head(self) -> int:
-        if not self.is_up:
-            raise Unreachable(f"{self.name} is down")
-        return self.state.newest.generation
+    def _deliver(self, follower: str) -> None:
+        if self.is_up and not self.is_paused:
+            self._followers[follower](self.state.newest)
+        else:
+            self._network.simulator.call_after(RECONNECT_US, lambda _: self._push(follower))

@@ -14,11 +14,13 @@ from evenkeel.model.errors import InputError
 from evenkeel.model.region import Region
 from evenkeel.region.config.texts import BadText
 from evenkeel.region.rehearsing.moments import SECOND_US, span_us
-from evenkeel.region.rehearsing.reading import Assumption
+from evenkeel.region.rehearsing.reading import MILLE, Assumption
 from evenkeel.sim.script import Script
 
 Value = float | str
 
+# Kept per mille in the script's values.
+_SHARES = frozenset({"capacity_wobble", "share"})
 # Keys that the script's values call otherwise.
 _ALIASES = {"for": "for_us", "wobble-every": "wobble_every_us", "expected": "expected_us"}
 
@@ -74,9 +76,9 @@ def _attribute(value: Any, key: str) -> str:
 
 
 def _scaled(attribute: str, new: Value, where: str) -> Value:
-    """A span in the attribute's own unit."""
+    """A span, or a share, in the attribute's own unit."""
     if not isinstance(new, str):
-        return new
+        return new * MILLE if attribute in _SHARES else new
     try:
         us = span_us(new)
     except BadText as error:
