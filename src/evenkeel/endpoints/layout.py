@@ -218,8 +218,10 @@ def flip(zone: str, target: Target, standing: Standing, fence: Fence) -> Transac
         stands(fence_name(endpoint), TXT, standing.reading.fences),
         *_as_read(endpoint, standing, target),
     )
-    changes = (*_shown(standing, target), *_rollback_set(standing, target), *fence_set(endpoint, fence))
-    return Transaction(zone, requires, changes)
+    fenced = fence_set(endpoint, fence)
+    if not standing.reading.fences:
+        fenced = fenced[1:]  # its absence is required, so there is nothing to delete
+    return Transaction(zone, requires, (*_shown(standing, target), *_rollback_set(standing, target), *fenced))
 
 
 def refence(zone: str, endpoint: str, standing: Standing, fence: Fence) -> Transaction:
