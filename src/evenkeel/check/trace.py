@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenkeel.check import kernel
-from evenkeel.check.model import EMPTY_SLOT, Outcome
+from evenkeel.check.model import EMPTY_SLOT, Model, Outcome
 from evenkeel.check.search import Found, Space
 from evenkeel.model.errors import InternalError
 
@@ -88,14 +88,14 @@ def _steps_of(space: Space, here: Global) -> Iterator[Taken]:
         if service < 0:
             continue
         for outcome in model.step(process, local, here.services[service]):
-            after = apply(space, here, process, service, outcome)
+            after = apply(model, here, process, service, outcome)
             if after is not None:
                 yield Taken(process, service, outcome, here, after)
 
 
-def apply(space: Space, here: Global, process: int, service: int, outcome: Outcome) -> Global | None:
+def apply(model: Model, here: Global, process: int, service: int, outcome: Outcome) -> Global | None:
     """The state after an outcome; None where faults or slots have run out. The same as `kernel.follow`."""
-    model, shape = space.model, space.model.shape
+    shape = model.shape
     if here.faults + outcome.faults > shape.faults_max:
         return None
     locals_, services = list(here.locals), list(here.services)

@@ -266,6 +266,6 @@ def noted(state: ZoneState, generation: int) -> ZoneState:
 
 def word(reply: Any) -> str:
     """A reply as labels tell it."""
-    if isinstance(reply, tuple):
+    if isinstance(reply, tuple | list):
         return f"{len(reply)}"
     return str(getattr(reply, "name", reply)).lower()
