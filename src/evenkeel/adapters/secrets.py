@@ -32,7 +32,9 @@ def secret_names(region: Region) -> tuple[str, ...]:
     """Every secret that the components of `region` ask for."""
     keys = sorted({f"tsig-{zone.tsig_key}" for zone in region.zones.values()})
     report = ("report",) if region.report_intake else ()
-    return ("plan-store", "health", *report, *keys)
+    fleet = region.fleet
+    of_fleet = ("tables", "fleet", "join", *(f"account-{name}" for name in fleet.accounts)) if fleet else ()
+    return ("plan-store", "health", *report, *of_fleet, *keys)
 
 
 def read_secret(state_dir: str, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from evenkeel.model.fleet_policy import SAFE_FLEET, FleetPolicy
 from evenkeel.model.health import Probe
 from evenkeel.model.plan import Layout
 from evenkeel.model.policy import DnsPolicy
@@ -107,6 +108,40 @@ class PlannerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LaunchLimits:
+    """What one account may ask of the launch API."""
+
+    launches_per_s: float = 2.0  # instances, sustained
+    launches_burst: int = 20
+    reads_per_s: float = 20.0  # calls that change nothing
+    count_max: int = 50  # instances of one launch
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """Hosts, their managers, the table service that these keep their state in, and the launch API.
+
+    The table service is found by `endpoint`, one of the region's own: its front ends are that endpoint's load
+    balancers, and each listens at the port at which its load balancer is probed.
+    """
+
+    endpoint: str
+    managers: tuple[HostPort, ...]  # one an az, in that order: where its manager takes agents' links
+    controls: tuple[HostPort, ...]  # one an az: where its manager takes launches
+    launch_api: HostPort
+    policy: FleetPolicy = SAFE_FLEET
+    hosts: int = 0  # demo hosts an az, each with an agent, that `evenkeel up` starts
+    host_cpus: int = 8
+    host_memory_mib: int = 2048
+    instance_address: str = "127.0.0.1"  # at which a host's instances answer
+    accounts: tuple[str, ...] = ("demo",)
+    limits: LaunchLimits = field(default_factory=LaunchLimits)
+    state_check_s: float = 0.0  # a manager's work on one host before it grants a lease, beside the store's
+    nats: str = ""  # URL of a NATS server that carries the links; "": TCP
+    database: str = ""  # PostgreSQL connection string; "": SQLite in the state folder
+
+
+@dataclass(frozen=True, slots=True)
 class Region:
     """Everything region.toml says. Mappings are by name; endpoints have their templates expanded."""
 
@@ -128,3 +163,4 @@ class Region:
     generations_kept: int = 1000  # history in the plan store
     report_intake: tuple[HostPort, ...] = ()  # one an az, in that order: where load balancers report themselves
     backends: int = 0  # `evenkeel up` starts this many demo backends for the load balancers' probes
+    fleet: FleetSettings | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evenkeel.model.region import Endpoint, HostPort, LoadBalancer, Region, ServerKind, Zone
-from evenkeel.region.components import Component, Kind
+from evenkeel.region.components import Component, Kind, front_ends
 from evenkeel.region.processes.backend import dealt_to
 
 
@@ -25,6 +25,8 @@ def purpose(component: Component, region: Region) -> str:
             return "brings plans into DNS"
         case Kind.AUDIT:
             return f"resolves every endpoint each {region.audit_every_s:g} s"
+        case _:
+            return _fleet_purpose(component, region)
 
 
 def listens(component: Component, region: Region) -> tuple[HostPort, ...]:
@@ -42,7 +44,41 @@ def listens(component: Component, region: Region) -> tuple[HostPort, ...]:
             place = region.azs.index(component.name.removeprefix("vantage-"))
             return region.report_intake[place : place + 1]
         case _:
+            return _fleet_listens(component, region)
+
+
+def _fleet_purpose(component: Component, region: Region) -> str:
+    match component.kind:
+        case Kind.TABLE_SERVICE:
+            return f"table service, front end {front_ends(region)[_number(component) - 1]}"
+        case Kind.DROPLET_MANAGER:
+            return f"keeps the leases of hosts in az {component.name.removeprefix('manager-')}"
+        case Kind.LAUNCH_API:
+            return "launches instances"
+        case _:
+            return f"agent of host {component.name.removeprefix('agent-')}"
+
+
+def _fleet_listens(component: Component, region: Region) -> tuple[HostPort, ...]:
+    fleet = region.fleet
+    if fleet is None:
+        return ()
+    match component.kind:
+        case Kind.TABLE_SERVICE:
+            return front_end_addresses(region, _number(component))
+        case Kind.DROPLET_MANAGER:
+            place = region.azs.index(component.name.removeprefix("manager-"))
+            return (fleet.managers[place], fleet.controls[place])
+        case Kind.LAUNCH_API:
+            return (fleet.launch_api,)
+        case _:
             return ()
+
+
+def front_end_addresses(region: Region, number: int) -> tuple[HostPort, ...]:
+    """Where front end `number` (from 1) of the table service listens: where its load balancer is probed."""
+    load_balancer = region.load_balancers[front_ends(region)[number - 1]]
+    return tuple(HostPort(host, load_balancer.probe.port) for host in load_balancer.ipv4)
 
 
 def dig_line(region: Region) -> str:

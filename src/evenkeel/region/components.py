@@ -9,10 +9,15 @@
 | vantage point | `vantage-<az>` | `vantage` |
 | Enactor | `enactor-<az>`, then `enactor-<az>-2`.. where there are more Enactors than azs | `enactor` |
 | audit | `audit` | `audit` |
+| table service | `table-1`.., one a front end of the fleet's endpoint | `table_service` |
+| droplet manager | `manager-<az>` | `droplet_manager` |
+| launch API | `launch-api` | `launch_api` |
+| agent | `agent-<az>-1`.. for demo hosts; any `agent-<az>-<label>` may be run | `agent` |
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +25,7 @@ from evenkeel.model.errors import InputError
 from evenkeel.model.region import HostPort, Region, ServerKind
 
 PORT_MAX = 65535
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Kind(StrEnum):
@@ -32,6 +38,10 @@ class Kind(StrEnum):
     VANTAGE = "vantage"
     ENACTOR = "enactor"
     AUDIT = "audit"
+    TABLE_SERVICE = "table_service"
+    DROPLET_MANAGER = "droplet_manager"
+    LAUNCH_API = "launch_api"
+    AGENT = "agent"
 
 
 # Started in this order, stopped in the reverse one. Nothing depends on it but quiet journals: every component
@@ -40,6 +50,8 @@ WAVES: tuple[tuple[Kind, ...], ...] = (
     (Kind.NAMESERVER, Kind.PLAN_STORE, Kind.BACKEND),
     (Kind.PLANNER, Kind.VANTAGE),
     (Kind.ENACTOR, Kind.AUDIT),
+    (Kind.TABLE_SERVICE, Kind.DROPLET_MANAGER),
+    (Kind.LAUNCH_API, Kind.AGENT),
 )
 
 
@@ -69,6 +81,8 @@ def component(region: Region, name: str) -> Component:
     for each in everyone:
         if each.name == name:
             return each
+    if is_host_component(region, name):
+        return Component(name, Kind.AGENT, len(WAVES) - 1, None)
     raise InputError.one(
         "component",
         f"{name!r} is not a component of region {region.name!r}",
@@ -93,6 +107,47 @@ def _names(kind: Kind, region: Region) -> list[str]:
             return [_enactor_name(region, number) for number in range(region.enactors)]
         case Kind.AUDIT:
             return ["audit"]
+        case _:
+            return _fleet_names(kind, region)
+
+
+def _fleet_names(kind: Kind, region: Region) -> list[str]:
+    fleet = region.fleet
+    if fleet is None:
+        return []
+    match kind:
+        case Kind.TABLE_SERVICE:
+            return [f"table-{number + 1}" for number in range(len(front_ends(region)))]
+        case Kind.DROPLET_MANAGER:
+            return [f"manager-{az}" for az in region.azs]
+        case Kind.LAUNCH_API:
+            return ["launch-api"]
+        case _:
+            return [f"agent-{az}-{number + 1}" for az in region.azs for number in range(fleet.hosts)]
+
+
+def front_ends(region: Region) -> tuple[str, ...]:
+    """Load balancers that are front ends of the table service, by name."""
+    endpoint = region.endpoints.get(region.fleet.endpoint) if region.fleet is not None else None
+    return tuple(sorted(endpoint.load_balancers)) if endpoint is not None else ()
+
+
+def played(region: Region) -> tuple[str, ...]:
+    """Load balancers that demo backends play, by name: all but the table service's front ends."""
+    return tuple(sorted(region.load_balancers.keys() - set(front_ends(region))))
+
+
+def host_az(region: Region, host: str) -> str:
+    """The az in the name of a host, `<az>-<label>`; "" where there is none of this region in it."""
+    fitting = [az for az in region.azs if host.startswith(f"{az}-") and len(host) > len(az) + 1]
+    return max(fitting, key=len, default="")
+
+
+def is_host_component(region: Region, name: str) -> bool:
+    """Whether `name` is the agent of some host, perhaps one that this file does not count."""
+    prefix, _, host = name.partition("-")
+    is_host = _HOST.fullmatch(host) is not None and bool(host_az(region, host))
+    return region.fleet is not None and prefix == "agent" and is_host
 
 
 def _enactor_name(region: Region, number: int) -> str:

@@ -11,4 +11,6 @@ AZS_MAX = 16
 BACKENDS_MAX = 64
 PROCESSES_MAX = 64
 ADDRESSES_MAX = 8  # of one family, at one load balancer
+HOSTS_MAX = 256  # demo hosts an az; hosts that join from elsewhere are not counted
+ACCOUNTS_MAX = 1_000
 DAY_S = 86_400

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evenkeel.model.health import ProbeKind
 from evenkeel.model.region import HostPort, Region, ServerKind
-from evenkeel.region.components import PORT_MAX, components
+from evenkeel.region.components import PORT_MAX, components, front_ends, played
 from evenkeel.region.config.report import Place, Report
 from evenkeel.region.config.tables import Tables
 from evenkeel.region.config.zones import UNSPECIFIED
@@ -59,6 +59,7 @@ def _listeners(region: Region, tables: Tables) -> Iterator[Listener]:
     for address, az in zip(region.report_intake, region.azs, strict=False):
         place = tables.vantage.place.at("report-intake")
         yield Listener(address, f"the report intake of vantage-{az}", place)
+    yield from _of_fleet(region, tables)
     for component in components(region):
         if component.metrics:
             place = tables.metrics.place.at("port-base")
@@ -67,9 +68,28 @@ def _listeners(region: Region, tables: Tables) -> Iterator[Listener]:
         yield from _played(region, tables.demo.place.at("backends"))
 
 
+def _of_fleet(region: Region, tables: Tables) -> Iterator[Listener]:
+    fleet, place = region.fleet, tables.fleet.place
+    if fleet is None:
+        return
+    for key, what, addresses in (
+        ("manager-listen", "the links of manager", fleet.managers),
+        ("manager-control", "the control of manager", fleet.controls),
+    ):
+        for address, az in zip(addresses, region.azs, strict=False):
+            yield Listener(address, f"{what}-{az}", place.at(key))
+    yield Listener(fleet.launch_api, "the launch API", place.at("launch-api"))
+    for name in front_ends(region):
+        load_balancer = region.load_balancers[name]
+        for host in load_balancer.ipv4:
+            listens_at = HostPort(host, load_balancer.probe.port)
+            yield Listener(listens_at, f"the table service's front end {name}", place.at("endpoint"))
+
+
 def _played(region: Region, place: Place) -> Iterator[Listener]:
     """What demo backends listen at."""
-    for name, load_balancer in region.load_balancers.items():
+    for name in played(region):
+        load_balancer = region.load_balancers[name]
         if load_balancer.probe.kind is not ProbeKind.REPORTED:
             for address in load_balancer.ipv4 + load_balancer.ipv6:
                 listens_at = HostPort(address, load_balancer.probe.port)

@@ -14,6 +14,7 @@ from evenkeel.model.region import Region
 from evenkeel.region.config.circles import check_circles
 from evenkeel.region.config.documents import read_document
 from evenkeel.region.config.endpoints import build_endpoints
+from evenkeel.region.config.fleet import build_fleet
 from evenkeel.region.config.listeners import check_listeners
 from evenkeel.region.config.load_balancers import build_load_balancers
 from evenkeel.region.config.pools import Pools
@@ -68,6 +69,7 @@ def _build(tables: Tables, folder: Path, report: Report) -> Region:
         generations_kept=tables.plan_store.table.generations_kept,
         report_intake=build_report_intake(tables.vantage, azs, load_balancers, report),
         backends=tables.demo.table.backends,
+        fleet=build_fleet(tables, azs, endpoints, load_balancers, report),
     )
 
 

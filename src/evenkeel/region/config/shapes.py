@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from evenkeel.model.fleet_policy import FleetPreset
 from evenkeel.model.health import ProbeKind
 from evenkeel.model.plan import Layout
 from evenkeel.model.policy import CleanUpBy, DnsPreset, EmptyAnswer, Lock, MissingPlan, StalenessCheck
@@ -38,12 +39,14 @@ from evenkeel.region.config.fields import (
     ZoneServer,
 )
 from evenkeel.region.config.limits import (
+    ACCOUNTS_MAX,
     ADDRESSES_MAX,
     AZS_MAX,
     BACKENDS_MAX,
     DAY_S,
     ENDPOINTS_MAX,
     GROUPS_MAX,
+    HOSTS_MAX,
     LOAD_BALANCERS_MAX,
     PROCESSES_MAX,
     TEMPLATES_MAX,
@@ -328,6 +331,47 @@ class MetricsTable(Table):
     """The k-th process answers at this port + k; 0 turns it off."""
 
 
+class FleetTable(Table):
+    """Hosts with leases, the instances on them, and the launch API. The fleet is there where `endpoint` is given."""
+
+    endpoint: DomainName | None = None
+    """The endpoint by which managers find their table service; its load balancers are the service's front ends."""
+    policy: Annotated[FleetPreset, ByValue] | None = None
+    """How leases are kept and recovered: `safe`, or as in October 2025; as the preset of [policy] by default."""
+    term_s: Seconds | None = None
+    """Seconds that a lease lasts, until a recovery stretches it; 300 by default."""
+    manager_listen: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX)] | None = None
+    """Where the manager of each az takes its agents' links (mutual TLS); 127.0.0.1:5331 and on by default."""
+    manager_control: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX)] | None = None
+    """Where the manager of each az takes launches from the launch API; 127.0.0.1:5351 and on by default."""
+    launch_api: Listener = Field(default="127.0.0.1:5340", validate_default=True)
+    """Where the launch API answers HTTP."""
+    hosts: Annotated[int, Field(ge=0, le=HOSTS_MAX)] = 0
+    """So many demo hosts in each az, each with an agent, are started by `evenkeel up`."""
+    host_cpus: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Processors of a host that this file's agents report, to be shared out to instances."""
+    host_memory_mib: Annotated[int, Field(ge=1, le=2**26)] = 2048
+    """Memory of a host, in MiB."""
+    instance_address: Host = "127.0.0.1"
+    """Address of a host at which its instances answer."""
+    accounts: Annotated[list[Label], Field(min_length=1, max_length=ACCOUNTS_MAX)] = ["demo"]  # noqa: RUF012 - copied
+    """Accounts of the launch API; each one's token stands in `<state-dir>/keys/account-<name>`."""
+    launches_per_s: Amount = 2.0
+    """Instances a second that one account may launch."""
+    launches_burst: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Instances that an account which has launched none for a while may launch at once."""
+    reads_per_s: Amount = 20.0
+    """Calls a second of one account that launch nothing."""
+    count_max: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """The most instances of one launch."""
+    state_check_s: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """Seconds that a manager works on a host before it grants a lease; lets a small fleet recover like a large one."""
+    nats: Annotated[str, Field(max_length=1024)] = ""
+    """URL of a NATS server that carries the agents' links in place of TCP (extra `nats`)."""
+    database: Annotated[str, Field(max_length=1024)] = ""
+    """PostgreSQL connection string of the table service (extra `postgres`); SQLite in the state folder by default."""
+
+
 class DemoTable(Table):
     """Load balancers to play with."""
 
@@ -352,4 +396,5 @@ class RegionFile(Table):
     plan_store: PlanStoreTable = Field(default_factory=PlanStoreTable)
     audit: AuditTable = Field(default_factory=AuditTable)
     metrics: MetricsTable = Field(default_factory=MetricsTable)
+    fleet: FleetTable = Field(default_factory=FleetTable)
     demo: DemoTable = Field(default_factory=DemoTable)

@@ -66,6 +66,7 @@ class Tables:
     plan_store: Entry[shapes.PlanStoreTable]
     audit: Entry[shapes.AuditTable]
     metrics: Entry[shapes.MetricsTable]
+    fleet: Entry[shapes.FleetTable]
     demo: Entry[shapes.DemoTable]
 
 
@@ -95,6 +96,7 @@ def read_tables(document: dict[str, Any], report: Report) -> Tables:
         plan_store=read.optional("plan-store", shapes.PlanStoreTable),
         audit=read.optional("audit", shapes.AuditTable),
         metrics=read.optional("metrics", shapes.MetricsTable),
+        fleet=read.optional("fleet", shapes.FleetTable),
         demo=read.optional("demo", shapes.DemoTable),
     )
 

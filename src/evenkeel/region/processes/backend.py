@@ -1,7 +1,7 @@
 """`backend-<n>`: plays load balancers for a demo region, so that there is something to probe and to kill.
 
-The region's load balancers, in name order, are dealt out to its `backends`: with as many backends as load
-balancers each is a process of its own, and killing it is a failure like any other.
+The region's load balancers, in name order and without the table service's front ends, are dealt out to its `backends`:
+with as many backends as load balancers each is a process of its own, and killing it is a failure like any other.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from evenkeel.adapters.probes.reported import Reporter
 from evenkeel.model.events import EventKind
 from evenkeel.model.health import ProbeKind
 from evenkeel.model.region import LoadBalancer, Region
+from evenkeel.region.components import played
 from evenkeel.region.runtime import Runtime
 
 LISTEN_RETRY_S = 2.0
@@ -21,7 +22,7 @@ LISTEN_RETRY_S = 2.0
 
 def dealt_to(region: Region, number: int) -> tuple[LoadBalancer, ...]:
     """What backend `number` (from 1) of the region plays."""
-    names = sorted(region.load_balancers)
+    names = played(region)
     return tuple(region.load_balancers[name] for name in names[number - 1 :: region.backends])
 
 
