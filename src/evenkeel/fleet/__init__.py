@@ -14,7 +14,7 @@ feeds a manager what came and the time, sends what it answers, and does the work
                   `evenkeel.admission`
     retries       the managers that wait to be asked: October 2025's, and the designs that others use
     manager       what both kinds have in common, and which a policy names
-    host          one host's side: what it believes, what it obeys
+    hosts         the hosts's side: what they believe, what they obey
     takeover      the workflow by which a second manager takes an az over
 
 docs/explanation/recovery-contract.md says what is promised, and why it holds.

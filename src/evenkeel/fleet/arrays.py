@@ -20,6 +20,7 @@ class ReplyKind(IntEnum):
     GRANT = 1
     WAIT = 2
     FENCED = 3  # the host knows a greater epoch: this manager is over
+    REFUSED = 4  # no place for it; when to come again is for the host's own policy to say
 
 
 class JobKind(IntEnum):
@@ -40,13 +41,16 @@ class Replies:
     nexts_s: Durations
     polls_s: Durations
     phases_s: Durations
+    answers: Generations  # sequence of the contact that each answers
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
     def none(cls) -> Replies:
-        return cls.same_kind(no_ids(), ReplyKind.WAIT, np.empty(0, np.int64), np.empty(0, np.float32))
+        return cls.same_kind(
+            no_ids(), ReplyKind.WAIT, np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64)
+        )
 
     @classmethod
     def same_kind(
@@ -54,7 +58,8 @@ class Replies:
         ids: Ids,
         kind: ReplyKind,
         generations: Generations | int,
-        nexts_s: Durations,
+        nexts_s: Durations | float,
+        answers: Generations,
         terms_s: Durations | float = 0.0,
         polls_s: Durations | float = 0.0,
         phases_s: Durations | float = 0.0,
@@ -70,9 +75,10 @@ class Replies:
             np.full(size, kind, np.uint8),
             np.broadcast_to(np.asarray(generations, np.int64), size),
             durations(terms_s),
-            nexts_s,
+            durations(nexts_s),
             durations(polls_s),
             durations(phases_s),
+            answers,
         )
 
     @classmethod
@@ -82,7 +88,7 @@ class Replies:
             return cls.none()
         if len(parts) == 1:
             return parts[0]
-        columns = ("ids", "kinds", "generations", "terms_s", "nexts_s", "polls_s", "phases_s")
+        columns = ("ids", "kinds", "generations", "terms_s", "nexts_s", "polls_s", "phases_s", "answers")
         return cls(*(np.concatenate([getattr(part, column) for part in parts]) for column in columns))
 
 
@@ -105,6 +111,7 @@ class Work:
     kind: JobKind
     ids: Ids
     generations: Generations
+    answers: Generations  # sequence of the contact that each job comes from
     units: float
 
     def __len__(self) -> int:

@@ -2,11 +2,11 @@
 
 One turn of a driver, each `policy.tick_s` or when something came:
 
-    replies = manager.contacts(ids, generations, epochs, now_s)   # what agents said; answers that need no work
-    calls   = manager.tick(now_s)                                  # whom to call
-    for work in manager.take(units, now_s):                        # what to do: check hosts, record grants, launch
+    replies = manager.contacts(ids, generations, epochs, sequences, now_s)   # what agents said
+    calls   = manager.tick(now_s)                                              # whom to call
+    for work in manager.take(units, now_s):                                    # what to do
         ...do it, then
-        replies = manager.completed(work, ok, now_s)               # what became of each
+        replies = manager.completed(work, ok, now_s)                           # what came of it
 
 `store_lost` and `store_back` tell it of its store; `spent` how the worker's time went, which is all that the capacity
 is learnt from. A manager never raises on what a host says, only `InternalError` on a driver's mistake.
@@ -17,8 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from evenkeel.fleet.arrays import Calls, Flags, Generations, Ids, Replies, Work
+from evenkeel.fleet.retries import RetryManager
+from evenkeel.fleet.sweep import SweepManager
 from evenkeel.model.fleet import Amnesty, FleetStatus
+from evenkeel.model.fleet_policy import FleetPolicy, LeaseRecovery
 
 
 class LeaseManager(Protocol):
@@ -27,9 +32,12 @@ class LeaseManager(Protocol):
     epoch: int
     is_superseded: bool
 
-    def contacts(self, ids: Ids, generations: Generations, epochs: Generations, now_s: float) -> Replies:
+    def contacts(
+        self, ids: Ids, generations: Generations, epochs: Generations, sequences: Generations, now_s: float
+    ) -> Replies:
         """Contacts as they came, in order; a host may stand there more than once. `generations` is what each host
-        holds, `epochs` the greatest that each has seen."""
+        holds, `epochs` the greatest that each has seen, `sequences` each contact's own: what is not above a host's
+        last one is stale or said twice, and not heard."""
         ...
 
     def reads(self, now_s: float) -> int:
@@ -82,6 +90,15 @@ class LeaseManager(Protocol):
         """Hosts `first` to `first + count - 1` have joined, without a lease."""
         ...
 
+    def adopt(self, ids: Ids, generations: Generations, extend_s: float, now_s: float) -> None:
+        """Leases recorded before this manager took over: they stand, by the amnesty of the takeover."""
+        ...
+
+    def launch(self, numbers: Ids, now_s: float) -> Flags:
+        """Put launches in line, by numbers of the driver's; which of them found room there. They come back by `take`,
+        or not at all when they are late."""
+        ...
+
     def remove(self, ids: Ids) -> None:
         """Retired: their leases end, their numbers are not used again."""
         ...
@@ -95,3 +112,13 @@ class LeaseManager(Protocol):
         ...
 
     def status(self, now_s: float) -> FleetStatus: ...
+
+
+def make_manager(
+    policy: FleetPolicy, az: str, epoch: int, rng: np.random.Generator, capacity_per_s: float = 0.0
+) -> SweepManager | RetryManager:
+    """The manager that `policy` names, without any hosts yet. `epoch` is the one taken in the store, `capacity_per_s`
+    what is persisted there."""
+    if policy.recovery is LeaseRecovery.SWEEP:
+        return SweepManager(policy, az, epoch, rng, capacity_per_s)
+    return RetryManager(policy, az, epoch, rng)

@@ -146,7 +146,8 @@ class Call:
 class Fenced:
     """Either way: you speak for an epoch that is over. `epoch` is the greatest that the sender knows.
 
-    A manager that hears it steps down; an agent that hears it forgets its lease and contacts the new manager.
+    A manager that hears it asks the store who manages, and steps down if it is another; an agent that hears it keeps
+    its lease, and turns to the manager of that epoch.
     """
 
     host: str

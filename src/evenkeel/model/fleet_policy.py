@@ -53,7 +53,8 @@ class FleetPolicy:
     recovery: LeaseRecovery = LeaseRecovery.SWEEP
     retry: Retry = Retry.AS_TOLD
     term_s: float = 300.0
-    term_max_s: float = 5400.0  # of a stretched term: dead hosts are noticed within this
+    term_max_s: float = 7200.0  # of a stretched term: dead hosts are noticed within this
+    amnesty_max_s: float = 14_400.0  # the lease clock stands still for no longer; a takeover waits this out
     request_timeout_s: float = 5.0
     costs: WorkCosts = WorkCosts()
     # the sweep

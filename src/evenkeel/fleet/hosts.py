@@ -1,0 +1,184 @@
+"""The hosts' side: what each believes of its lease, when it contacts its manager, what it obeys.
+
+An agent has a table of one, a rehearsal one of a million; it is the same code. Times are the host's own monotonic
+seconds. A host counts a lease from when it *sent* the contact that the grant answers; a grant that answers neither its
+last nor its last but one contact is stale. It obeys the greatest epoch that it has seen, and holds the greatest
+generation.
+
+`next_s` is when a host has something to do by itself; whatever changes it says so by returning the ids.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evenkeel.fleet.arrays import Durations, Flags, Generations, Ids, Seconds
+from evenkeel.model.fleet_policy import FleetPolicy, Retry
+
+NEVER_S = np.inf
+_TRIES_MAX = 30
+FIRST_POLL_SHARE = 0.1  # of the poll floor, at least, before a contact is sent again for the first time
+
+_COLUMNS: dict[str, type] = {
+    "is_up": np.bool_,
+    "waits": np.bool_,
+    "tries": np.uint8,
+    "epoch": np.int32,
+    "poll_s": np.float32,
+    "phase_s": np.float32,
+    "generation": np.int64,
+    "sequence": np.int64,
+    "sent_s": np.float64,
+    "sent_before_s": np.float64,
+    "ends_s": np.float64,
+    "next_s": np.float64,
+}
+
+
+class HostTable:
+    """Hosts 0 to `size - 1`, up, without a lease, each with its first contact to make at once."""
+
+    is_up: Flags
+    waits: Flags  # its last contact is not answered yet
+    tries: np.ndarray
+    epoch: np.ndarray
+    poll_s: Durations
+    phase_s: Durations
+    generation: Generations
+    sequence: Generations
+    sent_s: Seconds
+    sent_before_s: Seconds
+    ends_s: Seconds
+    next_s: Seconds
+
+    def __init__(self, size: int, policy: FleetPolicy, rng: np.random.Generator) -> None:
+        self.policy, self._rng = policy, rng
+        for name, dtype in _COLUMNS.items():
+            setattr(self, name, np.zeros(size, dtype))
+        self.is_up[:] = True
+        self.poll_s[:] = policy.poll_max_s
+        self.phase_s[:] = policy.poll_max_s * rng.random(size)
+        self.sent_s[:] = self.sent_before_s[:] = self.ends_s[:] = -NEVER_S
+
+    def __len__(self) -> int:
+        return len(self.is_up)
+
+    @property
+    def octets(self) -> int:
+        return sum(int(getattr(self, name).nbytes) for name in _COLUMNS)
+
+    def holds(self, ids: Ids, now_s: float) -> Flags:
+        """Whether each holds a lease, by its own clock; without one it runs nothing."""
+        held: Flags = self.is_up[ids] & (self.ends_s[ids] > now_s)
+        return held
+
+    def count_held(self, now_s: float) -> int:
+        return int(np.count_nonzero(self.ends_s > now_s))
+
+    # --- contacts out -----------------------------------------------------------------------------------------
+
+    def due(self, ids: Ids, now_s: float) -> Ids:
+        """Those of `ids` whose time has come."""
+        come: Ids = ids[self.is_up[ids] & (self.next_s[ids] <= now_s)]
+        return come
+
+    def contact(self, ids: Ids, now_s: float) -> None:
+        """Each sends a contact now, with its `generation`, `epoch` and new `sequence`."""
+        self.sequence[ids] += 1
+        self.sent_before_s[ids] = self.sent_s[ids]
+        self.sent_s[ids] = now_s
+        self.tries[ids] = np.minimum(self.tries[ids] + 1, _TRIES_MAX)
+        self.waits[ids] = True
+        self.next_s[ids] = now_s + self._again_after_s(ids)
+
+    def _again_after_s(self, ids: Ids) -> Seconds:
+        """Until a contact that stays unanswered is sent again."""
+        policy, draws = self.policy, self._rng.random(len(ids))
+        if policy.retry is Retry.AS_TOLD:
+            polls = self.poll_s[ids].astype(np.float64)
+            first = np.maximum(self.phase_s[ids], FIRST_POLL_SHARE * polls)
+            return np.where(self.tries[ids] <= 1, first, polls * (0.9 + 0.2 * draws))
+        if policy.retry is Retry.FULL_JITTER:
+            cap_s = np.minimum(policy.jitter_cap_s, policy.jitter_base_s * 2.0 ** self.tries[ids])
+            return policy.request_timeout_s + cap_s * draws
+        return policy.request_timeout_s * (1.0 + 0.04 * draws)
+
+    # --- what managers say ------------------------------------------------------------------------------------
+
+    def called(self, ids: Ids, epoch: int, now_s: float) -> Ids:
+        """Those that answer a call of a manager in `epoch`, which they do by a contact, at once."""
+        ids = ids[self.is_up[ids] & (self.epoch[ids] <= epoch)]
+        self.epoch[ids] = epoch
+        self.contact(ids, now_s)
+        return ids
+
+    def told_to_wait(self, ids: Ids, epoch: int, after_s: Durations, now_s: float) -> Ids:
+        """They contact again in `after_s`."""
+        obeys = self.is_up[ids] & (self.epoch[ids] <= epoch)
+        ids = ids[obeys]
+        self.epoch[ids] = epoch
+        self.waits[ids] = False
+        self.next_s[ids] = now_s + after_s[obeys]
+        return ids
+
+    def refused(self, ids: Ids, now_s: float) -> Ids:
+        """Their attempt came to nothing, and they know it: they try again as their policy says."""
+        ids = ids[self.is_up[ids]]
+        self.waits[ids] = False
+        again_s = self._again_after_s(ids) - self.policy.request_timeout_s
+        self.next_s[ids] = now_s + np.maximum(again_s, 0.0)
+        return ids
+
+    def granted(
+        self,
+        ids: Ids,
+        epoch: int,
+        generations: Generations,
+        answers: Generations,
+        terms_s: Durations,
+        nexts_s: Durations,
+        polls_s: Durations,
+        phases_s: Durations,
+        now_s: float,
+    ) -> Ids:
+        """Take the leases, where they are not stale: which hosts did. `answers` are sequences of contacts."""
+        behind = self.sequence[ids] - answers
+        taken = self.is_up[ids] & (self.epoch[ids] <= epoch) & (generations >= self.generation[ids])
+        taken &= (behind >= 0) & (behind <= (1 if self.policy.retry is Retry.AS_TOLD else 0))
+        sent_s = np.where(behind == 0, self.sent_s[ids], self.sent_before_s[ids])
+        if self.policy.retry is not Retry.AS_TOLD:
+            taken &= self.waits[ids] & (now_s <= sent_s + self.policy.request_timeout_s)
+        ids, sent_s = ids[taken], sent_s[taken]
+        self.epoch[ids] = epoch
+        # The same lease never gets shorter: its manager keeps it for as long as it ever said.
+        before_s = np.where(generations[taken] == self.generation[ids], self.ends_s[ids], -NEVER_S)
+        self.generation[ids] = generations[taken]
+        self.ends_s[ids] = np.maximum(sent_s + terms_s[taken], before_s)
+        self.poll_s[ids], self.phase_s[ids] = polls_s[taken], phases_s[taken]
+        self.waits[ids] = False
+        self.tries[ids] = 0
+        self.next_s[ids] = np.maximum(sent_s + nexts_s[taken], now_s)
+        return ids
+
+    # --- what happens to hosts --------------------------------------------------------------------------------
+
+    def stop(self, ids: Ids) -> None:
+        """They are down; what they believed is gone, but for what their disks keep: sequence and epoch."""
+        self.is_up[ids] = False
+        self.waits[ids] = False
+        self.generation[ids] = 0
+        self.ends_s[ids] = -NEVER_S
+        self.next_s[ids] = NEVER_S
+
+    def start(self, ids: Ids, now_s: float) -> None:
+        """They are up again, and say so at once."""
+        self.is_up[ids] = True
+        self.tries[ids] = 0
+        self.next_s[ids] = now_s
+
+    def lose(self, ids: Ids, now_s: float) -> Ids:
+        """Their leases have run out: they contact at once, unless they have a contact out already."""
+        ids = ids[self.is_up[ids] & (self.ends_s[ids] <= now_s)]
+        silent = ids[~self.waits[ids]]
+        self.next_s[silent] = np.minimum(self.next_s[silent], now_s)
+        return silent

@@ -1,0 +1,147 @@
+"""Who is leased, until when: a struct of arrays, by number of host. Under 100 octets a host.
+
+Leases end by a *lease clock* that runs with time but for pauses: while it stands still, no lease ends, however many
+there are, and letting it go on is one addition (RECOVERY.md, the sweep, 1).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from evenkeel.fleet.arrays import Flags, Generations, Ids, Seconds
+
+FOREVER = math.inf
+
+
+class LeaseClock:
+    """Seconds that can stand still."""
+
+    def __init__(self) -> None:
+        self._stood_s = 0.0
+        self._stopped_at_s: float | None = None
+
+    @property
+    def stands_still(self) -> bool:
+        return self._stopped_at_s is not None
+
+    def at(self, now_s: float) -> float:
+        """What it shows at `now_s`."""
+        return (now_s if self._stopped_at_s is None else self._stopped_at_s) - self._stood_s
+
+    def stop(self, now_s: float) -> None:
+        if self._stopped_at_s is None:
+            self._stopped_at_s = now_s
+
+    def go_on(self, now_s: float) -> None:
+        if self._stopped_at_s is not None:
+            self._stood_s += max(0.0, now_s - self._stopped_at_s)
+            self._stopped_at_s = None
+
+
+class LeaseTable:
+    """Leases of hosts 0 to `size - 1`. Ids in one call are each there once, except where it says otherwise."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.clock = LeaseClock()
+        self.members = 0
+        self.leased_count = 0
+        self.is_member = np.zeros(0, np.bool_)
+        self.is_leased = np.zeros(0, np.bool_)
+        self.is_heard = np.zeros(0, np.bool_)  # a contact has shown that the host knows its lease
+        self.generation = np.zeros(0, np.int64)
+        self.ends_s = np.zeros(0, np.float64)  # by the lease clock
+        self.due_s = np.zeros(0, np.float64)  # the next renewal, by the lease clock
+        self.granted_s = np.zeros(0, np.float64)  # by `now`
+        self._no_end_before_s = FOREVER
+        self.add(0, size)
+
+    def __len__(self) -> int:
+        """How many numbers there are, members or not."""
+        return len(self.is_member)
+
+    @property
+    def octets(self) -> int:
+        """Of all arrays."""
+        return sum(
+            array.nbytes
+            for array in (
+                self.is_member,
+                self.is_leased,
+                self.is_heard,
+                self.generation,
+                self.ends_s,
+                self.due_s,
+                self.granted_s,
+            )
+        )
+
+    def add(self, first: int, count: int) -> None:
+        """Hosts `first` to `first + count - 1` belong from now on, without a lease."""
+        more = first + count - len(self)
+        if more > 0:
+            for name in ("is_member", "is_leased", "is_heard", "generation", "ends_s", "due_s", "granted_s"):
+                array = getattr(self, name)
+                setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+        fresh = ~self.is_member[first : first + count]
+        self.is_member[first : first + count] = True
+        self.members += int(np.count_nonzero(fresh))
+
+    def remove(self, ids: Ids) -> None:
+        """They belong no longer; their leases are over."""
+        ids = ids[self.is_member[ids]]
+        self.end(ids[self.is_leased[ids]])
+        self.is_member[ids] = False
+        self.members -= len(ids)
+
+    def grant(self, ids: Ids, generations: Generations, due_in_s: Seconds, terms_s: Seconds, now_s: float) -> None:
+        """New leases, unheard of as yet."""
+        clock_s = self.clock.at(now_s)
+        self.leased_count += int(np.count_nonzero(~self.is_leased[ids]))
+        self.is_leased[ids] = True
+        self.is_heard[ids] = False
+        self.generation[ids] = generations
+        self.granted_s[ids] = now_s
+        self._set_ends(ids, clock_s, due_in_s, terms_s)
+
+    def renew(self, ids: Ids, due_in_s: Seconds, terms_s: Seconds, now_s: float) -> None:
+        """Leases that stand go on for `terms_s` from now."""
+        self._set_ends(ids, self.clock.at(now_s), due_in_s, terms_s)
+
+    def _set_ends(self, ids: Ids, clock_s: float, due_in_s: Seconds, terms_s: Seconds) -> None:
+        if len(ids):
+            ends_s = clock_s + terms_s
+            self.ends_s[ids] = ends_s
+            self.due_s[ids] = clock_s + due_in_s
+            self._no_end_before_s = min(self._no_end_before_s, float(ends_s.min()))
+
+    def adopt(self, ids: Ids, generations: Generations, extend_s: float, now_s: float) -> None:
+        """Leases that the store knows of: they stand for `extend_s`, and renewals are due when they come."""
+        self.grant(ids, generations, np.zeros(len(ids)), np.full(len(ids), extend_s), now_s)
+
+    def holds(self, ids: Ids, generations: Generations) -> Flags:
+        """Whether each holds the lease of that generation. Ids may be there more than once."""
+        held: Flags = self.is_leased[ids] & (self.generation[ids] == generations)
+        return held
+
+    def remaining_s(self, ids: Ids, now_s: float) -> Seconds:
+        """Until each one's lease ends, if the lease clock runs from now on."""
+        left: Seconds = self.ends_s[ids] - self.clock.at(now_s)
+        return left
+
+    def expire(self, now_s: float) -> Ids:
+        """End the leases that are over; their hosts. Looks at every host only when one may have ended."""
+        clock_s = self.clock.at(now_s)
+        if clock_s < self._no_end_before_s:
+            return np.empty(0, np.int32)
+        over = np.flatnonzero(self.is_leased & (self.ends_s <= clock_s)).astype(np.int32)
+        self.end(over)
+        self._no_end_before_s = float(self.ends_s[self.is_leased].min()) if self.leased_count else FOREVER
+        return over
+
+    def end(self, ids: Ids) -> None:
+        """The leases of hosts that are leased are over."""
+        self.is_leased[ids] = False
+        self.is_heard[ids] = False
+        self.leased_count -= len(ids)

@@ -1,0 +1,493 @@
+"""The sweep: the manager goes to its hosts, at the capacity that it measures, and does not wait for their storm.
+
+RECOVERY.md, "The sweep", by number: 1 amnesty (`store_lost`, `store_back`), 2 calls (`tick`, `calling`), 3 waits
+(`contacts`, `pace`), 4 one place a host with a deadline (`admission.deadline_queue`), 5 the estimate
+(`admission.capacity`), 6 terms (`terms`), 7 launches (`take`, `launches`), 8 the plan in every grant (`pace.armed`).
+And a grant whose reply was lost is told again from the table, for the price of a message (`_regrants`).
+
+A host is at one place: free, called, queued or in work. A call is answered by a contact, which takes a place in the
+queue; what is taken from there is established by the driver, recorded in the store, and only then granted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from evenkeel.admission.budgets import WorkShare
+from evenkeel.admission.capacity import CapacityEstimate
+from evenkeel.admission.deadline_queue import DeadlineQueue
+from evenkeel.fleet import pace, terms
+from evenkeel.fleet.arrays import (
+    Calls,
+    Flags,
+    Generations,
+    Ids,
+    JobKind,
+    Replies,
+    ReplyKind,
+    Work,
+    no_ids,
+)
+from evenkeel.fleet.calling import CallOrder
+from evenkeel.fleet.launches import LaunchLine
+from evenkeel.fleet.lease_table import LeaseTable
+from evenkeel.fleet.progress import Progress
+from evenkeel.model.errors import InternalError
+from evenkeel.model.fleet import EPOCH_MAX, Amnesty, FleetStatus, first_generation
+from evenkeel.model.fleet_policy import FleetPolicy, OnStoreLoss
+
+FREE, CALLED, QUEUED, WORKING = range(4)
+EARLY_SHARE = 0.2  # of the interval: a renewal that comes no earlier than this is one
+ANSWERS_MIN = 0.05  # of calls that are expected to be answered, at the least
+VERIFY_TRIES_S = 5.0  # between two calls to a host that has not shown that it knows its lease
+
+
+class SweepManager:
+    """`fleet.manager.LeaseManager` for one az."""
+
+    def __init__(
+        self,
+        policy: FleetPolicy,
+        az: str,
+        epoch: int,
+        rng: np.random.Generator,
+        capacity_per_s: float = 0.0,
+    ) -> None:
+        """`epoch` as taken in the store; `capacity_per_s` as persisted there (0: none)."""
+        if not 0 < epoch <= EPOCH_MAX:
+            raise InternalError(f"an epoch is between 1 and {EPOCH_MAX}, not {epoch}")
+        self.policy, self.az, self.epoch, self._rng = policy, az, epoch, rng
+        self.is_superseded = False
+        self.should_check_tenure = False  # a host has seen a greater epoch: ask the store who manages
+        self.table = LeaseTable()
+        self.estimate = CapacityEstimate(capacity_per_s or policy.capacity_at_start)
+        self.progress = Progress()
+        self.grants = self.renewals = self.regrants = self.stale = self.waits = self.calls = self.expired = (
+            self.amnesties
+        ) = 0
+        self._generation = first_generation(epoch)
+        self._place = np.zeros(0, np.uint8)
+        self._call = np.zeros(0, np.int32)
+        self._called_s = np.zeros(0, np.float64)
+        self._sequence = np.zeros(0, np.int64)  # of the last contact heard
+        self._scratch = np.zeros(0, np.int32)
+        self._order = CallOrder(0, rng)
+        self._establish = DeadlineQueue(0)
+        self._renew = DeadlineQueue(0)
+        self._launches = LaunchLine(policy.launches_queued_max, policy.launch_deadline_s)
+        self._launch_share = WorkShare(policy.launch_share)
+        self._calls_out: deque[tuple[float, int, Ids]] = deque()
+        self._called = self._working = self._last_call = 0
+        self._answers = 1.0  # of calls, a moving average
+        self._held_back = False
+        self._lost_at_s: float | None = None
+        self._read_at_s: float | None = None
+        self._reads = 0.0
+
+    # --- hosts ------------------------------------------------------------------------------------------------
+
+    def add(self, first: int, count: int) -> None:
+        self.table.add(first, count)
+        size = len(self.table)
+        for name in ("_place", "_call", "_called_s", "_sequence", "_scratch"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.zeros(size - len(array), array.dtype)]))
+        self._called_s[first : first + count] = -np.inf
+        for table in (self._order, self._establish, self._renew):
+            table.grow(size)
+
+    def adopt(self, ids: Ids, generations: Generations, extend_s: float, now_s: float) -> None:
+        """Leases that the store knew of when this manager took over: they stand, by the amnesty of the takeover."""
+        self.table.adopt(ids, generations, extend_s, now_s)
+
+    def remove(self, ids: Ids) -> None:
+        self._free(ids)
+        self._establish.cancel(ids)
+        self._renew.cancel(ids)
+        self.table.remove(ids)
+        self._order.answered(ids)
+
+    def demand(self, ids: Ids, weights: Ids) -> None:
+        self._order.demand(ids, weights)
+
+    def leased(self, ids: Ids) -> Flags:
+        held: Flags = self.table.is_leased[ids] & (not self.is_superseded)
+        return held
+
+    def generations(self, ids: Ids) -> Generations:
+        held: Generations = np.where(self.table.is_leased[ids], self.table.generation[ids], 0)
+        return held
+
+    @property
+    def octets(self) -> int:
+        """Of all tables that grow with the number of hosts."""
+        own = sum(array.nbytes for array in (self._place, self._call, self._called_s, self._sequence, self._scratch))
+        return self.table.octets + own + self._order.octets + self._establish.octets + self._renew.octets
+
+    # --- messages in ------------------------------------------------------------------------------------------
+
+    def reads(self, now_s: float) -> int:
+        per_s = pace.reads_per_s(self.policy, self.estimate.per_s)
+        since_s = 0.0 if self._read_at_s is None else now_s - self._read_at_s
+        self._read_at_s = now_s
+        self._reads = min(self._reads + per_s * since_s, per_s)
+        return int(self._reads)
+
+    def expects(self, ids: Ids) -> Flags:
+        recently = self._called_s[ids] > self._recent_s(self._last_seen_s)
+        expected: Flags = self.table.is_leased[ids] | (self._place[ids] == CALLED) | recently
+        return expected
+
+    _last_seen_s = -np.inf
+
+    def _recent_s(self, now_s: float) -> float:
+        return now_s - self.policy.request_timeout_s
+
+    def contacts(
+        self, ids: Ids, generations: Generations, epochs: Generations, sequences: Generations, now_s: float
+    ) -> Replies:
+        self._last_seen_s = now_s
+        if self.is_superseded or not len(ids):
+            return Replies.none()
+        latest = self._latest(ids, sequences)
+        ids, generations, epochs = ids[latest], generations[latest], epochs[latest]
+        ahead = epochs > self.epoch
+        if ahead.any():
+            # A host's word alone deposes nobody: the store is asked.
+            self.should_check_tenure = True
+            fenced = Replies.same_kind(ids[ahead], ReplyKind.FENCED, 0, 0.0, self._sequence[ids[ahead]])
+            ids, generations = ids[~ahead], generations[~ahead]
+        else:
+            fenced = Replies.none()
+        self._hear(ids)
+        told = self._from_leased(ids, generations, now_s)
+        asked = ids[~self.table.is_leased[ids]]
+        return Replies.joined([fenced, told, self._from_unleased(asked, now_s)])
+
+    def _latest(self, ids: Ids, sequences: Generations) -> Ids:
+        """Where each member's newest contact stands in the batch, if it is newer than any before."""
+        fresh = self.table.is_member[ids] & (sequences > self._sequence[ids])
+        np.maximum.at(self._sequence, ids[fresh], sequences[fresh])
+        fresh &= sequences == self._sequence[ids]
+        at = np.flatnonzero(fresh).astype(np.int32)
+        self.stale += len(ids) - len(at)
+        self._scratch[ids[at]] = at
+        latest: Ids = at[self._scratch[ids[at]] == at]
+        return latest
+
+    def _hear(self, ids: Ids) -> None:
+        called = ids[self._place[ids] == CALLED]
+        self._called -= len(called)
+        self._place[called] = FREE
+        self._answers += 0.002 * len(called) * (1.0 - self._answers) / (1.0 + 0.002 * len(called))
+        self._order.answered(ids)
+
+    def _from_leased(self, ids: Ids, generations: Generations, now_s: float) -> Replies:
+        """Renewals are queued; who only shows that it knows its lease, or does not know it yet, is told at once."""
+        table = self.table
+        is_leased = table.is_leased[ids]
+        holds = is_leased & (generations == table.generation[ids])
+        table.is_heard[ids[holds]] = True
+        interval = self._interval_s()
+        is_due = holds & (table.due_s[ids] - EARLY_SHARE * interval <= table.clock.at(now_s))
+        self._renew.offer(ids[is_due], now_s + self.policy.request_timeout_s)
+        above = is_leased & (generations > table.generation[ids])
+        if above.any():
+            # Its lease was recorded, and the record lost with the store: only a new lease can be above it.
+            table.end(ids[above])
+            self._order.lost()
+        return self._regrants(ids[is_leased & ~is_due & ~above], now_s)
+
+    def _regrants(self, ids: Ids, now_s: float) -> Replies:
+        """The leases that stand, told again: no work, nothing extended."""
+        self.regrants += len(ids)
+        left_s = self.table.remaining_s(ids, now_s)
+        due_s = np.maximum(self.table.due_s[ids] - self.table.clock.at(now_s), self.policy.poll_min_s)
+        return self._granted(ids, left_s, np.minimum(due_s, left_s))
+
+    def _granted(self, ids: Ids, terms_s: np.ndarray, nexts_s: np.ndarray) -> Replies:
+        polls_s, phases_s = pace.armed(self.policy, self._rng.random(len(ids)))
+        return Replies.same_kind(
+            ids,
+            ReplyKind.GRANT,
+            self.table.generation[ids],
+            nexts_s.astype(np.float32),
+            self._sequence[ids],
+            terms_s.astype(np.float32),
+            polls_s,
+            phases_s,
+        )
+
+    def _from_unleased(self, ids: Ids, now_s: float) -> Replies:
+        free = ids[self._place[ids] == FREE]
+        if not len(free) or self._lost_at_s is not None:
+            return self._waits(free, now_s)
+        was_called = self._called_s[free] > self._recent_s(now_s)
+        is_taken = was_called
+        room = int(self._room_units() / self.policy.costs.establish)
+        if self.table.members - self.table.leased_count <= room:
+            # Nothing to recover: a host that joins or reboots is served at once.
+            is_taken = np.ones(len(free), np.bool_)
+        taken = free[is_taken]
+        self._establish.offer(taken, now_s + self.policy.request_timeout_s)
+        self._place[taken] = QUEUED
+        return self._waits(free[~is_taken], now_s)
+
+    def _waits(self, ids: Ids, now_s: float) -> Replies:
+        if not len(ids):
+            return Replies.none()
+        self.waits += len(ids)
+        self._reads -= len(ids)
+        unleased = self.table.members - self.table.leased_count
+        nexts_s = pace.wait_s(self.policy, unleased, self.estimate.per_s, self._rng.random(len(ids)))
+        return Replies.same_kind(ids, ReplyKind.WAIT, 0, nexts_s, self._sequence[ids], self._eta_s())
+
+    # --- calls out --------------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> Calls:
+        self._last_seen_s = now_s
+        if self.is_superseded:
+            return Calls(self._last_call, no_ids())
+        self._end_amnesty_in_time(now_s)
+        over = self.table.expire(now_s)
+        if len(over):
+            self.expired += len(over)
+            self._free(over)
+            self._order.lost()
+        self._give_up_calls(now_s)
+        self.progress.look(self._missing(), self.table.members, now_s)
+        if self._lost_at_s is not None:
+            return Calls(self._last_call, no_ids())
+        return self._call_next(now_s)
+
+    def _give_up_calls(self, now_s: float) -> None:
+        while self._calls_out and self._calls_out[0][0] <= now_s - self.policy.call_timeout_s:
+            _, call, ids = self._calls_out.popleft()
+            silent = ids[(self._call[ids] == call) & (self._place[ids] == CALLED)]
+            self._called -= len(silent)
+            self._place[silent] = FREE
+            self._answers += 0.05 * ((1.0 - len(silent) / len(ids)) - self._answers)
+            self._order.missed(silent[~self.table.is_leased[silent]], now_s)
+
+    def _room_units(self) -> float:
+        """Work that may still be called for, so that the worker has `work_ahead_s` before it and no more."""
+        policy = self.policy
+        answers = max(self._answers, ANSWERS_MIN)
+        ahead = (len(self._establish) + self._working + answers * self._called) * policy.costs.establish
+        return max(policy.work_ahead_s * self.estimate.per_s, policy.costs.establish) - ahead
+
+    def _call_next(self, now_s: float) -> Calls:
+        establish = self.policy.costs.establish
+        answers = max(self._answers, ANSWERS_MIN)
+        window = 4 * self.policy.work_ahead_s * self.estimate.per_s / establish / answers + 1
+        wanted = min(int(np.ceil(self._room_units() / establish / answers)), int(window) - self._called)
+        if self.table.leased_count == self.table.members:
+            ids = no_ids()
+        else:
+            may_be_called = self.table.is_member & ~self.table.is_leased & (self._place == FREE)
+            ids = self._order.next(wanted, may_be_called, now_s)
+        self._held_back = len(ids) >= wanted
+        if len(ids) < wanted:
+            ids = np.concatenate([ids, self._to_verify(wanted - len(ids), now_s)])
+        return self._called_now(ids, now_s)
+
+    def _to_verify(self, count: int, now_s: float) -> Ids:
+        """Hosts granted a lease of late that have not shown that they know it: their grant may be lost. Those granted
+        longer ago have come again by themselves, by the pace of their last grant."""
+        since_s = now_s - self.policy.poll_max_s - self.policy.poll_min_s
+        if self._granted_last_s < since_s:
+            return no_ids()
+        table = self.table
+        unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self._place == FREE)
+        unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (self._called_s < now_s - VERIFY_TRIES_S)
+        return np.flatnonzero(unheard)[:count].astype(np.int32)
+
+    _granted_last_s = -np.inf
+
+    def _called_now(self, ids: Ids, now_s: float) -> Calls:
+        if len(ids):
+            self._last_call = self._last_call % 0x7FFF_FFFF + 1
+            self._place[ids], self._call[ids], self._called_s[ids] = CALLED, self._last_call, now_s
+            self._calls_out.append((now_s, self._last_call, ids))
+            self._called += len(ids)
+            self.calls += len(ids)
+        return Calls(self._last_call, ids)
+
+    # --- work -------------------------------------------------------------------------------------------------
+
+    def launch(self, numbers: Ids, now_s: float) -> Flags:
+        """Put launches in line; which of them found room there. They come back by `take`, or not at all when late."""
+        if self.is_superseded:
+            return np.zeros(len(numbers), np.bool_)
+        return self._launches.offer(numbers, now_s)
+
+    def take(self, units: float, now_s: float) -> Sequence[Work]:
+        if units <= 0 or self.is_superseded:
+            return ()
+        costs = self.policy.costs
+        works = []
+        renewals, _ = self._renew.take(_jobs(units, costs.renew), now_s)
+        renewals = renewals[self.table.is_leased[renewals]]
+        if len(renewals):
+            works.append(self._work(JobKind.RENEW, renewals, self.table.generation[renewals], costs.renew))
+            units -= len(renewals) * costs.renew
+        if self._lost_at_s is None:
+            works += self._take_launches(units, now_s)
+            units -= sum(work.units for work in works if work.kind is JobKind.LAUNCH)
+            works += self._take_establishments(units, now_s)
+        return works
+
+    def _take_launches(self, units: float, now_s: float) -> list[Work]:
+        if units <= 0 or not len(self._launches):
+            return []
+        cost = self.policy.costs.launch
+        others = len(self._establish) * self.policy.costs.establish
+        room = self._launch_share.room(units, len(self._launches) * cost, others)
+        numbers = self._launches.take(int(room / cost), now_s)
+        self._launch_share.used(len(numbers) * cost)
+        if not len(numbers):
+            return []
+        nothing = np.zeros(len(numbers), np.int64)
+        return [Work(JobKind.LAUNCH, numbers, nothing, nothing, len(numbers) * cost)]
+
+    def _take_establishments(self, units: float, now_s: float) -> list[Work]:
+        cost = self.policy.costs.establish
+        if units <= 0:
+            return []
+        ids, late = self._establish.take(_jobs(units, cost), now_s)
+        self._place[late] = FREE
+        self._order.lost()
+        if not len(ids):
+            return []
+        self._place[ids] = WORKING
+        self._working += len(ids)
+        generations = np.arange(self._generation + 1, self._generation + 1 + len(ids), dtype=np.int64)
+        self._generation += len(ids)
+        return [self._work(JobKind.ESTABLISH, ids, generations, cost)]
+
+    def _work(self, kind: JobKind, ids: Ids, generations: Generations, cost: float) -> Work:
+        return Work(kind, ids, generations, self._sequence[ids], len(ids) * cost)
+
+    def completed(self, work: Work, ok: Flags, now_s: float) -> Replies:
+        self.estimate.done(work.units)
+        if work.kind is JobKind.ESTABLISH:
+            return self._established(work, ok, now_s)
+        if work.kind is JobKind.RENEW:
+            return self._renewed(work, ok, now_s)
+        return Replies.none()
+
+    def _established(self, work: Work, ok: Flags, now_s: float) -> Replies:
+        self._free(work.ids)
+        if self.is_superseded:
+            return Replies.none()
+        ok = ok & self.table.is_member[work.ids]
+        ids = work.ids[ok]
+        if len(ids) < len(work.ids):
+            self._order.lost()
+        self.progress.done(work.units * len(ids) / len(work.ids), self.estimate.per_s)
+        due_s, terms_s = self._lease(len(ids))
+        self.table.grant(ids, work.generations[ok], due_s, terms_s, now_s)
+        self._granted_last_s = now_s
+        self.grants += len(ids)
+        return self._granted(ids, terms_s, due_s)
+
+    def _renewed(self, work: Work, ok: Flags, now_s: float) -> Replies:
+        if self.is_superseded:
+            return Replies.none()
+        ids = work.ids[ok & self.table.holds(work.ids, work.generations)]
+        due_s, terms_s = self._lease(len(ids))
+        self.table.renew(ids, due_s, terms_s, now_s)
+        self.renewals += len(ids)
+        return self._granted(ids, terms_s, due_s)
+
+    def _interval_s(self) -> float:
+        return terms.interval_s(self.policy, self.table.members, self.estimate.per_s)
+
+    def _lease(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """When `count` leases are due, and how long they are."""
+        interval = self._interval_s()
+        due_s = terms.due_in_s(interval, self._eta_s(), self._rng.random(count))
+        return due_s, terms.terms_s(interval, due_s, self.policy)
+
+    def _free(self, ids: Ids) -> None:
+        places = self._place[ids]
+        self._called -= int(np.count_nonzero(places == CALLED))
+        self._working -= int(np.count_nonzero(places == WORKING))
+        self._establish.cancel(ids[places == QUEUED])
+        self._place[ids] = FREE
+
+    # --- store, capacity, tenure ------------------------------------------------------------------------------
+
+    def store_lost(self, now_s: float) -> None:
+        if self._lost_at_s is None:
+            self._lost_at_s = now_s
+            if self.policy.on_store_loss is OnStoreLoss.AMNESTY:
+                self.table.clock.stop(now_s)
+
+    def _end_amnesty_in_time(self, now_s: float) -> None:
+        if self._lost_at_s is not None and now_s > self._lost_at_s + self.policy.amnesty_max_s:
+            self.table.clock.go_on(self._lost_at_s + self.policy.amnesty_max_s)
+
+    def store_back(self, now_s: float) -> Amnesty | None:
+        if self._lost_at_s is None:
+            return None
+        if self.policy.on_store_loss is not OnStoreLoss.AMNESTY:
+            self.amnesty_recorded(True, now_s)
+            return None
+        return Amnesty(self.epoch, self._generation, self.policy.term_max_s + self.policy.amnesty_max_s)
+
+    def amnesty_recorded(self, ok: bool, now_s: float) -> None:
+        if ok and self._lost_at_s is not None:
+            self.amnesties += self.table.clock.stands_still
+            self.table.clock.go_on(now_s)
+            self._lost_at_s = None
+            self._order.lost()
+
+    def superseded(self) -> None:
+        self.is_superseded = True
+
+    def spent(self, idle_s: float, admission_s: float, over_s: float, now_s: float) -> None:
+        self.estimate.spent(idle_s, admission_s, over_s, self._held_back and self._lost_at_s is None)
+
+    # --- how it stands ----------------------------------------------------------------------------------------
+
+    def _missing(self) -> int:
+        """Hosts without a lease that are waited for."""
+        return max(0, self.table.members - self.table.leased_count - self._order.silent)
+
+    def _eta_s(self) -> float:
+        return self._missing() * self.policy.costs.establish / self.estimate.per_s
+
+    def status(self, now_s: float) -> FleetStatus:
+        eta_s = self._eta_s()
+        return FleetStatus(
+            self.az,
+            self.epoch,
+            self.table.members,
+            self.table.leased_count,
+            int(np.count_nonzero(self.table.is_leased & ~self.table.is_heard)),
+            self._lost_at_s is not None,
+            len(self._establish) + len(self._renew),
+            self._called,
+            self.estimate.per_s,
+            eta_s,
+            self.progress.elapsed_s(now_s),
+            self.progress.bound_s,
+            self.progress.x_bound(eta_s, now_s),
+            self.amnesties,
+            self.grants,
+            self.renewals,
+            self.regrants,
+            self.waits,
+            self.calls,
+            self._establish.dropped + self._renew.dropped,
+            self.expired,
+        )
+
+
+def _jobs(units: float, cost: float) -> int:
+    """How many jobs `units` are worth; at least one."""
+    return max(int(units / cost + 1e-9), 1)
