@@ -486,3 +486,23 @@ def test_a_stand_in_that_brings_the_lost_family_comes_before_others_so_the_answe
     day.mark(HEALTHY, "lb-8").mark(FAILED, "lb-4").plan(0.1)
     assert all(day.of(name).answer.a == ("192.0.2.8",) for name in names)
     assert {name: len(day.members(name)) for name in names} == sizes
+
+
+def test_a_plan_never_drops_more_addresses_at_once_than_an_enactor_takes_out() -> None:
+    lbs = balancers(3)
+    lbs["lb-1"] = replace(lbs["lb-1"], ipv4=tuple(f"192.0.2.{n}" for n in range(101, 106)))
+    day = Day(region(lbs))
+    day.plan()
+    assert day.mark(FAILED, "lb-1").plan(0.1).is_empty  # 5 of 7 addresses
+    assert {held.reason for held in day.table.withheld} == {"floor"}
+
+
+def test_a_smaller_answer_is_reached_step_by_step() -> None:
+    day = Day(region(balancers(30), [endpoint(members_max=16)]))
+    day.plan()
+    after = successor(day, Day(region(balancers(30), [endpoint(members_max=2)])))
+    sizes = [16]
+    while sizes[-1] > 2:
+        after.plan(30.0, routine=True)
+        sizes.append(after.of().answer.size)
+    assert all(was - now <= was / 2 for was, now in pairwise(sizes))

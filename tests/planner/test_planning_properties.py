@@ -27,7 +27,8 @@ def regions(draw: st.DrawFn) -> Region:
     for name, lb in balancers(draw(st.integers(1, 9))).items():
         four, six = draw(FAMILIES)
         capacity = draw(st.sampled_from([0.0, 1.0, 10.0, 100.0, 1000.0]))
-        lbs[name] = replace(lb, ipv4=lb.ipv4 if four else (), ipv6=lb.ipv6 if six else (), capacity=capacity)
+        more = tuple(f"198.51.100.{lb.ipv4[0].split('.')[-1]}" for _ in range(draw(st.integers(0, 1))))
+        lbs[name] = replace(lb, ipv4=lb.ipv4 + more if four else (), ipv6=lb.ipv6 if six else (), capacity=capacity)
     endpoints: list[Endpoint] = []
     for number in range(draw(st.integers(1, 5))):
         pool = draw(st.lists(st.sampled_from(sorted(lbs)), min_size=1, unique=True))
@@ -101,7 +102,9 @@ class Watcher:
     def _check_step(self, configured: Endpoint, before: set[str], now: set[str], routine: bool) -> None:
         health = self.day.health
         assert len(now) >= min(len(before), configured.members_min)
-        assert len(before) - len(now) <= max(1, len(before) // 2)
+        assert self._addresses(configured, before) - self._addresses(configured, now) <= (
+            self.day.region.policy.removed_share_max * self._addresses(configured, before)
+        )
         gone = before - now
         assert all(health[lb].standing not in (Standing.UNKNOWN, Standing.NEW) for lb in gone)
         assert all(health[lb].standing is Standing.HEALTHY for lb in now - before)
@@ -114,6 +117,10 @@ class Watcher:
         number = pools.number_of[configured.name]
         limit = removals_max(pools.size, self.day.region.planner.removals_share_max)[number]
         assert len(recent) <= limit
+
+    def _addresses(self, configured: Endpoint, members: set[str]) -> int:
+        lbs = [self.day.region.load_balancers[name] for name in members]
+        return sum(len(lb.ipv4) * configured.ipv4 + len(lb.ipv6) * configured.ipv6 for lb in lbs)
 
 
 @settings(max_examples=100, deadline=None)

@@ -99,26 +99,31 @@ def urgent_members(pools: Pools, view: View, limits: Limits, bad_since_s: Floats
 
     In panic the answer never shrinks: a bad member then goes only to make room for a ready one.
     """
-    bad = view.bad
-    fine = view.member & ~bad
+    bad, floor_min = view.bad, pools.members_min[view.numbers]
     stand_in = (view.standing == HEALTHY) & ~view.member
-    bad_count, fine_count, spare = view.count(bad), view.count(fine), view.count(stand_in)
+    bad_count, fine_count = view.count(bad), view.count(view.member & ~bad)
     size = bad_count + fine_count
-    floor_min = pools.members_min[view.numbers]
     room = np.maximum(pools.members_max[view.numbers], size)
     panic = is_panic(view, limits.panic_share)
-    at_once = np.floor(limits.removed_share_max * size + 1e-9).astype(np.int32)
-    floor = np.maximum(np.maximum(floor_min, size - at_once), 1)
-    wanted = np.clip(size + spare - np.where(panic, room, floor), 0, bad_count)
+    wanted = np.clip(size + view.count(stand_in) - np.where(panic, room, floor_min), 0, bad_count)
     going = np.minimum(wanted, limits.velocity_left)
-    out = _first_bad(view, bad, going, bad_since_s[pools.edge_lb[view.edges]])
-    held = bad & ~out
+    is_short = going < wanted
+    # A first guess, by members; the loop below counts addresses.
+    at_once = np.ceil(limits.removed_share_max * size).astype(np.int32) + view.count(stand_in)
+    going = np.minimum(going, at_once)
     amiss = (bad_count > 0) | ((size > 0) & (fine_count < floor_min))
-    candidates = fine | held | (stand_in & amiss[view.segment])
-    preference = np.where(stand_in, np.where(_brings_family(pools, view, fine | held), 1, 2), 0).astype(np.int8)
-    member = keep_families(pools, view, choose(pools, view, candidates, preference, room))
+    queue = _in_order_of_going(view, bad, bad_since_s[pools.edge_lb[view.edges]])
+    while True:
+        staying = view.member & ~(bad & (queue < going[view.segment]))
+        spares = stand_in & amiss[view.segment]
+        preference = np.where(spares, np.where(_brings_family(pools, view, staying), 1, 2), 0).astype(np.int8)
+        member = keep_families(pools, view, choose(pools, view, staying | spares, preference, room))
+        too_much = _drops_too_much(pools, view, member, limits.removed_share_max) & (going > 0)
+        if not too_much.any():
+            break
+        going = going - too_much  # some bring more addresses than others
     held = bad & member
-    reason = np.where(panic, Hold.PANIC, np.where(going < wanted, Hold.VELOCITY, Hold.FLOOR)).astype(np.int8)
+    reason = np.where(panic, Hold.PANIC, np.where(is_short, Hold.VELOCITY, Hold.FLOOR)).astype(np.int8)
     hold = np.where(held, reason[view.segment], np.int8(Hold.NONE))
     return Urgent(member, hold, (view.count(held) > 0) | (view.count(member & ~bad) < floor_min))
 
@@ -142,23 +147,42 @@ def first_members(pools: Pools, view: View, panic_share: float) -> Flags:
     return keep_families(pools, view, member)
 
 
-def routine_members(pools: Pools, view: View, moves_max: Ints) -> Flags:
+def routine_members(pools: Pools, view: View, moves_max: Ints, removed_share_max: float) -> Flags:
     """The best choice for endpoints that have an answer and no bad member; the others are left as they are.
 
     At most `moves_max` members an endpoint give up their place in one step. Unknown ones never do.
     """
     settled = (view.count(view.bad) == 0) & (view.count(view.member) > 0)
+    candidates = (view.member | (view.standing == HEALTHY)) & settled[view.segment]
     forced = view.member & (view.standing != HEALTHY)
-    candidates = (forced | (view.standing == HEALTHY)) & settled[view.segment]
-    room = pools.members_max[view.numbers]
-    best = choose(pools, view, candidates, (~forced).astype(np.int8), np.maximum(room, view.count(forced)))
+    best = _best(pools, view, candidates, forced)
     leaving = view.member & ~best & settled[view.segment]
-    late = leaving & (_rank(view.segment, leaving) >= moves_max[view.segment])
-    if late.any():
-        forced = forced | (view.member & best) | late
-        best = choose(pools, view, candidates, (~forced).astype(np.int8), np.maximum(room, view.count(forced)))
-    best = keep_families(pools, view, best)
-    return np.where(settled[view.segment], best, view.member)
+    queue = _rank(view.segment, leaving)
+    moves = np.minimum(moves_max, view.count(leaving))
+    while True:
+        late = leaving & (queue >= moves[view.segment])
+        if late.any():
+            best = _best(pools, view, candidates, forced | (view.member & ~leaving) | late)
+        after = np.where(settled[view.segment], keep_families(pools, view, best), view.member)
+        too_much = _drops_too_much(pools, view, after, removed_share_max) & (moves > 0)
+        if not too_much.any():
+            return after
+        moves = moves - too_much
+
+
+def _best(pools: Pools, view: View, candidates: Flags, forced: Flags) -> Flags:
+    """`forced` ones, and the best other candidates as far as there is room."""
+    room = np.maximum(pools.members_max[view.numbers], view.count(forced))
+    return choose(pools, view, candidates, (~forced).astype(np.int8), room)
+
+
+def _drops_too_much(pools: Pools, view: View, member: Flags, removed_share_max: float) -> Flags:
+    """By endpoint: its answer would lose more addresses than one plan may take (the Enactor would refuse it)."""
+    addresses = pools.addresses[view.edges]
+    before = np.bincount(view.segment, weights=addresses * view.member, minlength=len(view.numbers))
+    after = np.bincount(view.segment, weights=addresses * member, minlength=len(view.numbers))
+    flags: Flags = before - after > removed_share_max * before + 1e-9
+    return flags
 
 
 def choose(pools: Pools, view: View, candidates: Flags, preference: Standings, quota: Ints) -> Flags:
@@ -204,15 +228,14 @@ def _brings_family(pools: Pools, view: View, kept: Flags) -> Flags:
     return brings
 
 
-def _first_bad(view: View, bad: Flags, going: Ints, since_s: Floats) -> Flags:
-    """The `going` bad members an endpoint that are to go first."""
+def _in_order_of_going(view: View, bad: Flags, since_s: Floats) -> Ints:
+    """For each bad member, how many of its endpoint go before it; 0 elsewhere."""
     places = np.flatnonzero(bad)
     order = np.lexsort((places, since_s[places], view.standing[places] == DRAINING, view.segment[places]))
     places = places[order]
-    segment = view.segment[places]
-    out = np.zeros(len(bad), dtype=np.bool_)
-    out[places[_positions(segment) < going[segment]]] = True
-    return out
+    queue = np.zeros(len(bad), dtype=np.int32)
+    queue[places] = _positions(view.segment[places])
+    return queue
 
 
 def _rank(segment: Ints, flagged: Flags) -> Ints:

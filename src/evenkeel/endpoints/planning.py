@@ -153,7 +153,7 @@ class PlanningTable:
         restore = max(head.floor, self.generation) > head.generation
         step = self._step(self._to_look_at(now_s, everything=routine or restore), now_s, routine)
         weight, chosen = self._weigh(step, routine)
-        foreign = self._let_go(chosen) if routine else {}
+        foreign = self._let_go(weight, chosen) if routine else {}
         if restore:
             answering = np.flatnonzero(np.add.reduceat(weight, self.pools.start[:-1])).tolist()
             chosen = {number: Why.RESTORED | chosen.get(number, Why.RESTORED) for number in answering}
@@ -237,7 +237,8 @@ class PlanningTable:
         why |= np.where(view.count(gone & (view.standing == members.DRAINING)) > 0, Why.DRAINED, 0)
         why |= np.where(view.count(come) > 0, Why.STAND_IN, 0)
         if routine:
-            best = members.routine_members(pools, replace(view, member=member), self._moves_max[numbers])
+            best = members.routine_members(pools, replace(view, member=member), self._moves_max[numbers], share_max)
+            best = np.where((why > 0)[view.segment], member, best)  # one kind of step at a time
             why |= np.where(view.count(best & ~member) > 0, Why.ADDED, 0)
             why |= np.where(view.count(member & ~best) > 0, Why.MOVED, 0)
             member = best
@@ -290,13 +291,18 @@ class PlanningTable:
         pairs = zip(view.numbers[concerned].tolist(), why[concerned].tolist(), strict=True)
         return weight, {number: reasons[reason] for number, reason in pairs}
 
-    def _let_go(self, chosen: dict[int, Why]) -> dict[int, Foreign]:
-        """Stale endpoints join `chosen`. Of their foreign addresses no more leave than one plan may take at once."""
+    def _let_go(self, weight: Ints, chosen: dict[int, Why]) -> dict[int, Foreign]:
+        """Stale endpoints join `chosen`. Of their foreign addresses half may leave in one plan, and no more than that
+        the answer as a whole stays within what one plan may take."""
         kept = {}
         for number in sorted(self._published.stale):
+            edges = slice(int(self.pools.start[number]), int(self.pools.start[number + 1]))
+            ours = self.pools.addresses[edges]
+            grows_by = int(ours[weight[edges] > 0].sum() - ours[self._published.weight[edges] > 0].sum())
             size = self._published.plans[self.pools.endpoints[number].name].answer.size
-            at_once = max(1, int(size * min(self._region.policy.removed_share_max, 0.5)))
-            kept[number] = self._published.foreign.get(number, NOTHING_FOREIGN).without(at_once)
+            foreign = self._published.foreign.get(number, NOTHING_FOREIGN)
+            may_go = max(0, int(size * self._region.policy.removed_share_max) + grows_by)
+            kept[number] = foreign.without(min(may_go, max(1, foreign.size // 2)))
             chosen[number] = chosen.get(number, Why(0)) | Why.CONFIGURATION
         return kept
 

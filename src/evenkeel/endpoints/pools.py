@@ -47,6 +47,7 @@ class Pools:
     lb_edges: Ints
     has_a: Flags  # by edge: the endpoint wants IPv4 and the load balancer has it
     has_aaaa: Flags
+    addresses: Ints  # by edge: how many the load balancer brings to the endpoint's answer
     mixed: Flags  # by endpoint: some of its load balancers lack a family that others have
 
     def edges_of(self, numbers: Ints) -> tuple[Ints, Ints]:
@@ -108,10 +109,12 @@ def _arrays(
     place[by_score] = np.arange(len(edge_lb), dtype=np.int32) - start[:-1][edge_endpoint]
     lb_edges = np.argsort(edge_lb, kind="stable").astype(np.int32)
     lb_start = np.concatenate([[0], np.cumsum(np.bincount(edge_lb, minlength=len(balancers)))]).astype(np.int32)
+    count_a = np.array([len(lb.ipv4) for lb in balancers], dtype=np.int32)
+    count_aaaa = np.array([len(lb.ipv6) for lb in balancers], dtype=np.int32)
     wants_a = np.array([e.ipv4 for e in endpoints], dtype=np.bool_)
     wants_aaaa = np.array([e.ipv6 for e in endpoints], dtype=np.bool_)
-    has_a = wants_a[edge_endpoint] & np.array([bool(lb.ipv4) for lb in balancers], dtype=np.bool_)[edge_lb]
-    has_aaaa = wants_aaaa[edge_endpoint] & np.array([bool(lb.ipv6) for lb in balancers], dtype=np.bool_)[edge_lb]
+    has_a = wants_a[edge_endpoint] & (count_a > 0)[edge_lb]
+    has_aaaa = wants_aaaa[edge_endpoint] & (count_aaaa > 0)[edge_lb]
     return Pools(
         load_balancers=balancers,
         endpoints=endpoints,
@@ -130,6 +133,7 @@ def _arrays(
         lb_edges=lb_edges,
         has_a=has_a,
         has_aaaa=has_aaaa,
+        addresses=(count_a[edge_lb] * has_a + count_aaaa[edge_lb] * has_aaaa).astype(np.int32),
         mixed=_uneven(has_a, edge_endpoint, size) | _uneven(has_aaaa, edge_endpoint, size),
     )
 
