@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 from evenkeel.adapters.dns.failures import NotSent, OutcomeUnknown, rcode_name
+from evenkeel.adapters.dns.server_clock import ServerClock
 from evenkeel.model.records import Rcode
 from evenkeel.model.region import HostPort
 from evenkeel.model.transactions import PREREQUISITE_RCODES
 from evenkeel.wire.names import Malformed
-from evenkeel.wire.tsig import TsigFailure, TsigKey, sign, verify
+from evenkeel.wire.tsig import BADTIME, TsigFailure, TsigKey, sign, verify
 
 _HEADER_OCTETS = 12
+_TIME_OCTETS = 6  # RFC 8945 section 5.2.3
 _IDS = 1 << 16
 IN_FLIGHT_MAX = 256
 
@@ -46,12 +46,12 @@ class _Waiting:
 class Connection(asyncio.Protocol):
     """Made by `connect`. Not usable after `closed` is true; its owner makes another."""
 
-    def __init__(self, server: HostPort, key: TsigKey, exchange_deadline_s: float, wall_s: Callable[[], float]) -> None:
+    def __init__(self, server: HostPort, key: TsigKey, exchange_deadline_s: float, clock: ServerClock) -> None:
         self.closed = False
         self._server = server
         self._key = key
         self._deadline_s = exchange_deadline_s
-        self._wall_s = wall_s
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
             raise NotSent(f"{self._server}: {IN_FLIGHT_MAX} exchanges are in flight already")
         message_id = self._fresh_id()
         bare = message_id.to_bytes(2, "big") + message[2:]
-        signed, mac = sign(bare, self._key, int(self._wall_s()))
+        signed, mac = sign(bare, self._key, int(self._clock.now_s()))
         deadline = self._loop.time() + self._deadline_s
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting[message_id] = _Waiting(future, mac, message[2] >> 3 & 0xF, deadline)
@@ -135,9 +135,11 @@ class Connection(asyncio.Protocol):
     def _authentic(self, frame: bytes, mac: bytes) -> Reply:
         rcode = frame[3] & 0xF
         try:
-            bare, _ = verify(frame, self._key, int(self._wall_s()), request_mac=mac)
+            bare, _ = verify(frame, self._key, int(self._clock.now_s()), request_mac=mac)
         except TsigFailure as failure:
             if failure.tsig is not None and failure.tsig.error == failure.error:
+                if failure.error == BADTIME and len(failure.tsig.other) == _TIME_OCTETS:
+                    self._clock.set_by(int.from_bytes(failure.tsig.other, "big"))  # its MAC held, see `verify`
                 return Reply(rcode, frame, failure.error)
             # A server that could not read the request, or has no such key, answers without a signature. Such a
             # word is taken only where it claims that nothing was done, and never as a prerequisite's verdict.
@@ -170,14 +172,14 @@ async def connect(
     *,
     connect_deadline_s: float,
     exchange_deadline_s: float,
-    wall_s: Callable[[], float] = time.time,
+    clock: ServerClock,
 ) -> Connection:
     """Raises `NotSent`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(connect_deadline_s):
             _, connection = await loop.create_connection(
-                lambda: Connection(server, key, exchange_deadline_s, wall_s), server.host, server.port
+                lambda: Connection(server, key, exchange_deadline_s, clock), server.host, server.port
             )
     except (OSError, TimeoutError) as error:
         raise NotSent(f"{server}: {error!r}") from error

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from evenkeel.adapters.dns.connection import Connection, connect
 from evenkeel.adapters.dns.failures import NotSent
+from evenkeel.adapters.dns.server_clock import ServerClock
 from evenkeel.adapters.dns.settings import ClientSettings
 from evenkeel.model.region import HostPort
 from evenkeel.wire.tsig import TsigKey
@@ -28,7 +29,7 @@ class Line:
     ) -> None:
         self.server = server
         self.key = key
-        self.wall_s = wall_s
+        self.clock = ServerClock(wall_s)
         self.connections = 0
         self._settings = settings
         self._connection: Connection | None = None
@@ -69,7 +70,7 @@ class Line:
                 self.key,
                 connect_deadline_s=self._settings.connect_deadline_s,
                 exchange_deadline_s=self._settings.exchange_deadline_s,
-                wall_s=self.wall_s,
+                clock=self.clock,
             )
         except NotSent:
             self._failures += 1

@@ -61,7 +61,7 @@ async def _exchange(
 ) -> Kind:
     message_id = secrets.randbelow(1 << 16)
     query = encode_transfer_query(message_id, view.zone, since)
-    signed, mac = sign(query, line.key, int(line.wall_s()))
+    signed, mac = sign(query, line.key, int(line.clock.now_s()))
     writer.write(len(signed).to_bytes(2, "big") + signed)
     verifier = StreamVerifier(line.key, mac)
     parser = TransferReader(message_id, view.zone, since)
@@ -71,7 +71,7 @@ async def _exchange(
             frame = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
         if is_first:
             _see_refusal(frame, view.zone)
-        steps = parser.feed(verifier.feed(frame, int(line.wall_s())))
+        steps = parser.feed(verifier.feed(frame, int(line.clock.now_s())))
         is_first = False
         if parser.kind is Kind.WHOLE:
             stage.as_whole()
