@@ -127,13 +127,17 @@ class Counting:
 
 
 class Driver:
-    """One trace over one server. Endpoints get names under `zone`; `forget` takes their records away again."""
+    """One trace over one server.
 
-    def __init__(self, model: Automation, server: ZoneServer, zone: str) -> None:
+    Endpoints get names under `zone`, below `label` where there is one; `forget` takes their records away again.
+    """
+
+    def __init__(self, model: Automation, server: ZoneServer, zone: str, label: str = "") -> None:
         if model.config.step is not Step.CALL:
             raise InputError.one("--fine", "a trace of single exchanges cannot be driven", "explore it without")
         self._model = model
         self._zone = zone
+        self._under = f"{label}.{zone}" if label else zone
         self._server = Interposed(server)
         self._bare = server
         self._nonces = Counting()
@@ -225,7 +229,7 @@ class Driver:
         return self._hands[process]
 
     def _name(self, index: int) -> str:
-        return f"{self._model.shape.services[1 + index]}.{self._zone}"
+        return f"{self._model.shape.services[1 + index]}.{self._under}"
 
     def _plan(self, generation: int) -> Plan:
         """The plan with every endpoint under its own name."""

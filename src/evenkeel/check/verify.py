@@ -13,8 +13,10 @@ from evenkeel.check.recovery import unrecoverable
 from evenkeel.check.search import Bounds, Progress, Search, Space
 from evenkeel.check.story import StoryStep, tell
 from evenkeel.check.trace import Taken, way_that_breaks, way_to
+from evenkeel.check.zone_steps import Step
 from evenkeel.model.errors import InputError
-from evenkeel.model.policy import CleanUpBy
+from evenkeel.model.plan import Layout
+from evenkeel.model.policy import CleanUpBy, DnsPolicy
 
 # Once something is broken, how much further to look for something worse: states, and as a multiple of those so far.
 PATIENCE_STATES = 3_000_000
@@ -71,6 +73,10 @@ class Report:
     endpoints_explored: int
     keep: int
     faults: int
+    policy: DnsPolicy
+    layout: Layout
+    step: Step
+    server_guard: bool
     reductions: tuple[Reduction, ...]
     properties: tuple[Judged, ...]
     trace: tuple[StoryStep, ...]
@@ -210,7 +216,25 @@ def _report(
         endpoints_explored=explored.endpoints,
         keep=config.policy.keep_generations,
         faults=config.faults,
+        policy=config.policy,
+        layout=config.layout,
+        step=config.step,
+        server_guard=config.server_guard,
         reductions=tuple(sorted(wanted.reductions)),
         properties=tuple(judged),
         trace=tell(model, way[1]) if way else (),
+    )
+
+
+def config_of(report: Report) -> Config:
+    """The configuration that a report's trace was found in."""
+    return Config(
+        policy=report.policy,
+        enactors=report.enactors,
+        plans=report.plans,
+        endpoints=report.endpoints_explored,
+        layout=report.layout,
+        step=report.step,
+        faults=report.faults,
+        server_guard=report.server_guard,
     )

@@ -51,6 +51,14 @@ def check(
     max_states: Annotated[int, typer.Option(min=1, help="Give up beyond as many states.")] = 200_000_000,
     max_memory: Annotated[int, typer.Option(min=1, help="Give up beyond as many MiB of states.")] = 4096,
     max_seconds: Annotated[float, typer.Option(min=0.01, help="Give up after as many seconds.")] = 3600.0,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRACE.json",
+            help="Take a trace (of --json) again: in virtual time, or with --region and --zone on that zone's server.",
+        ),
+    ] = None,
+    zone: Annotated[str, typer.Option(help="With --replay: the zone of the region to take it in.")] = "",
     mermaid: Annotated[Path | None, typer.Option(help="Write the trace there as a Mermaid diagram.")] = None,
     json: Json = False,
 ) -> None:
@@ -60,6 +68,9 @@ def check(
     holds; 1: one is violated, with the shortest trace that shows it; 3: a bound was met first, and nothing is said
     of what lies beyond.
     """
+    if replay is not None:
+        _replay(replay, region, zone, json)
+        return
     from evenkeel.check.automation import Config
     from evenkeel.check.search import Bounds
     from evenkeel.check.verify import Reduction, Wanted
@@ -122,6 +133,21 @@ def _compare(config: Config, wanted: Wanted, json: bool) -> None:
     else:
         say(as_text(rows))
     raise typer.Exit(max(row.verdict.exit_code for row in rows if row.is_safe))
+
+
+def _replay(trace: Path, region: Path | None, zone: str, json: bool) -> None:
+    import asyncio
+
+    from evenkeel.cli.replaying import replayed
+
+    driven = asyncio.run(replayed(trace, load_region(region) if region else None, zone))
+    if json:
+        print_json({"trace": str(trace), "steps": driven, "same": True})
+        return
+    for step in driven:
+        shown = f"  {step.endpoint} answers {', '.join(step.answer) or 'NOTHING'}" if step.endpoint else ""
+        say(f"{step.number:>4}. {step.action:<28}{shown}")
+    say(f"Taken again in {len(driven)} steps, each with the outcome that was explored.")
 
 
 def _progress() -> Callable[[Progress], None] | None:
