@@ -313,9 +313,12 @@ class PlanningTable:
             return ()
         changes = []
         published, memo = self._published, Memo()
-        answering = np.add.reduceat(weight, self.pools.start[:-1]) > 0
-        for number, why in sorted(chosen.items()):
-            if not answering[number]:
+        numbers = sorted(chosen)
+        edges, segment = self.pools.edges_of(np.array(numbers, dtype=np.int32))
+        members_count = np.bincount(segment, weights=weight[edges] > 0, minlength=len(numbers)).tolist()
+        for number, count in zip(numbers, members_count, strict=True):
+            why = chosen[number]
+            if not count:
                 continue  # foreign addresses only, and no member yet to take over from them: they stay
             endpoint = self.pools.endpoints[number]
             left = foreign.get(number, published.foreign.get(number, NOTHING_FOREIGN))
