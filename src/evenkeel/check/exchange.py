@@ -199,10 +199,9 @@ def renamed(value: Any, names: Names) -> Any:
         for old, new in names:
             value = value.replace(old, new)
         return value
-    if isinstance(value, tuple):
-        return tuple(renamed(each, names) for each in value)
-    if isinstance(value, frozenset):
-        return frozenset(renamed(each, names) for each in value)
+    if isinstance(value, tuple | frozenset):
+        # Not by way of the cache, which takes 0 and False for one.
+        return type(value)(each if isinstance(each, int) else renamed(each, names) for each in value)
     if isinstance(value, ZoneState):
         return _renamed_zone(value, names)
     if isinstance(value, msgspec.Struct):
