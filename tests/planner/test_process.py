@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry
 from evenkeel.adapters.health_intake import HealthIntake
 from evenkeel.adapters.plan_store.client import PlanStoreClient
 from evenkeel.endpoints.planner import Turn
+from evenkeel.model.errors import StoreUnwritable
 from evenkeel.model.events import EventKind
 from evenkeel.model.health import Health, Standing
+from evenkeel.model.plan import PlanDelta
 from evenkeel.model.region import Approval, PlannerSettings, Region
 from evenkeel.region.processes.planner import SHOW_EVERY_S, Planner
 from evenkeel.region.runtime import Runtime
@@ -50,6 +52,15 @@ class Told(HealthIntake):
         return frozenset()
 
 
+class Disk(TwinPlanStore):
+    is_full = False
+
+    async def append(self, delta: PlanDelta) -> bool:
+        if self.is_full:
+            raise StoreUnwritable("plans.sqlite: database or disk is full")
+        return await super().append(delta)
+
+
 class World:
     """One Planner that runs beside the test."""
 
@@ -57,7 +68,7 @@ class World:
         self.region = region(balancers(5), settings=settings)
         self.clock, self.journal = Clock(), Journal()
         self.intake = Told(self.region)
-        self.store = TwinPlanStore("demo", 100, WallClock())
+        self.store = Disk("demo", 100, WallClock())
 
     def run(self, body: Callable[[], Coroutine[None, None, None]]) -> None:
         asyncio.run(self._run(body))
@@ -153,5 +164,21 @@ def test_a_plan_that_the_store_refuses_is_told_once_and_tried_again() -> None:
         world.store.state = replace(world.store.state, region="demo")
         await world.until(lambda: world.generation == 1)
         assert len(world.journal.of(EventKind.REFUSED)) == 1
+
+    world.run(body)
+
+
+def test_while_the_store_s_disk_is_full_what_waits_is_laid_open_and_goes_out_afterwards() -> None:
+    world = World()
+
+    async def body() -> None:
+        await world.until(lambda: world.generation == 1)
+        world.clock.now_s += SHOW_EVERY_S
+        world.store.is_full = True
+        world.intake.mark(Standing.FAILED, "lb-1")
+        await world.until(lambda: any(shown.changed for shown in world.store.state.proposals.values()))
+        assert world.generation == 1
+        world.store.is_full = False
+        await world.until(lambda: world.generation == 2)
 
     world.run(body)

@@ -15,7 +15,7 @@ from evenkeel.adapters.plan_store.client import PlanStoreClient
 from evenkeel.endpoints.planner import Outcome, Planned, Turn, plan_once, proposed, recall
 from evenkeel.endpoints.planning import PlanningTable
 from evenkeel.endpoints.quorum import Turned
-from evenkeel.model.errors import EvenkeelError, Unreachable
+from evenkeel.model.errors import EvenkeelError, StoreUnwritable, Unreachable
 from evenkeel.model.events import EventKind
 from evenkeel.model.health import Health
 from evenkeel.model.region import Approval
@@ -142,16 +142,20 @@ class Planner:
 
     async def _cycle(self) -> None:
         began_s = self._clock.monotonic_s()
-        planned = await plan_once(
-            self._runtime.component,
-            self._intake,
-            self._store,
-            self._clock,
-            self._table,
-            self._runtime.journal,
-            routine=self._turn.is_routine_due(self._table, self._settings, began_s),
-            approval=self._settings.approval,
-        )
+        try:
+            planned = await plan_once(
+                self._runtime.component,
+                self._intake,
+                self._store,
+                self._clock,
+                self._table,
+                self._runtime.journal,
+                routine=self._turn.is_routine_due(self._table, self._settings, began_s),
+                approval=self._settings.approval,
+            )
+        except StoreUnwritable:
+            await self._show_next()  # what waits for the store to write again
+            raise
         self._last = planned
         self._count(planned, self._clock.monotonic_s() - began_s)
         if self._table.generation and not self._is_frozen:
