@@ -20,23 +20,32 @@ except ImportError:  # the extra `fast` is not installed: `vectors` does the sam
     def compiled(function: F) -> F:
         return function
 
+    inlined = compiled
+
 else:
     HAS_NUMBA = True
 
     def compiled(function: F) -> F:
         return cast(F, numba.njit(cache=True, boundscheck=False)(function))
 
+    def inlined(function: F) -> F:
+        # Handing an array to a function costs two atomic counts of its holders; inlining costs nothing.
+        return cast(F, numba.njit(cache=True, boundscheck=False, inline="always")(function))
+
 
 # 0x9E3779B97F4A7C15 as a signed number: the golden ratio's odd multiplier (Knuth, volume 3, section 6.4).
 GOLDEN = -7046029254386353131
 
 # Why `expand` came back.
-DONE, FULL, MISSES = 0, 1, 2
+DONE, FULL = 0, 1
 
 EMPTY = -1
+KNOWN = -2
+
+WAITING_MAX = 4096  # new states that are looked up together
 
 
-@compiled
+@inlined
 def find_step(keys: Any, key: int) -> int:
     """Where `key` stands in the table of steps, or -1."""
     last = len(keys) - 1
@@ -49,7 +58,7 @@ def find_step(keys: Any, key: int) -> int:
     return place
 
 
-@compiled
+@inlined
 def hash_words(words: Any, count: int) -> int:
     mixed = 0
     for w in range(count):
@@ -59,7 +68,7 @@ def hash_words(words: Any, count: int) -> int:
     return mixed ^ ((mixed >> 32) & 0xFFFFFFFF)
 
 
-@compiled
+@inlined
 def find_state(states: Any, index: Any, words: Any, width: int) -> int:
     """The place in `index` of the state, or of the gap where it belongs."""
     last = len(index) - 1
@@ -90,7 +99,7 @@ def rehash(states: Any, count: int, index: Any) -> None:
         index[place] = at
 
 
-@compiled
+@inlined
 def pack_into(fields: Any, word: Any, shift: Any, words: Any) -> None:
     for w in range(len(words)):
         words[w] = 0
@@ -98,7 +107,7 @@ def pack_into(fields: Any, word: Any, shift: Any, words: Any) -> None:
         words[word[f]] |= fields[f] << shift[f]
 
 
-@compiled
+@inlined
 def sort_range(fields: Any, first: int, last: int) -> None:
     for i in range(first + 1, last):
         value = fields[i]
@@ -137,7 +146,7 @@ def least_exchange(
         fields[f] = best[f]
 
 
-@compiled
+@inlined
 def settle(fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchanged: Any, exchanged_service: Any) -> None:
     """The form of a state that stands for all that are like it. `shape`: see `search.shape_numbers`."""
     locals_, services, processes = shape[0], shape[1], shape[2]
@@ -152,7 +161,7 @@ def settle(fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchange
     sort_range(fields, processes, locals_)
 
 
-@compiled
+@inlined
 def follow(
     fields: Any, new: Any, p: int, o: int, shape: Any, out_local: Any, out_service: Any, out_sends: Any,
     out_stales: Any, out_faults: Any, service_of: Any, reads: Any, stale_of: Any,
@@ -182,6 +191,41 @@ def follow(
 
 
 @compiled
+def insert_all(
+    waiting: int, keys: Any, places: Any, sources: Any, processes: Any, outcomes: Any, stands: Any,
+    states: Any, count: int, index: Any, parent: Any, via_process: Any, via_outcome: Any,
+) -> int:  # fmt: skip
+    """Insert the states that wait, in their order; how many states there are then.
+
+    The first look at the index and the first compare of each are made in loops of their own: they do not depend on
+    one another, so the processor has many of them under way in memory at once.
+    """
+    last, width = len(index) - 1, states.shape[1]
+    for i in range(waiting):
+        places[i] = hash_words(keys[i], width) & last
+        stands[i] = index[places[i]]
+    for i in range(waiting):
+        at = stands[i]
+        if at != EMPTY:
+            same = True
+            for w in range(width):
+                same &= states[at, w] == keys[i, w]
+            if same:
+                stands[i] = KNOWN
+    for i in range(waiting):
+        if stands[i] == KNOWN:
+            continue
+        place = find_state(states, index, keys[i], width)
+        if index[place] == EMPTY:
+            index[place] = count
+            for w in range(width):
+                states[count, w] = keys[i, w]
+            parent[count], via_process[count], via_outcome[count] = sources[i], processes[i], outcomes[i]
+            count += 1
+    return count
+
+
+@compiled
 def expand(
     todo: Any, start: int, states: Any, count: int, index: Any, parent: Any, via_process: Any, via_outcome: Any,
     word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
@@ -201,13 +245,20 @@ def expand(
     fields_count = len(word)
     fields, new = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)
     trial, best = np.zeros(fields_count, np.int64), np.zeros(fields_count, np.int64)
-    words, found = np.zeros(width, np.int64), np.zeros(locals_, np.int64)
-    steps = deferred_count = miss_count = 0
+    found = np.zeros(locals_, np.int64)
+    room = WAITING_MAX + branching
+    keys, places, stands = np.zeros((room, width), np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
+    sources, processes, taken = np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room, np.int64)
+    steps = deferred_count = miss_count = waiting = 0
     for t in range(start, len(todo)):
-        if count + branching > len(states) or 10 * (count + branching) > 6 * len(index):
+        if waiting >= WAITING_MAX or count + waiting + branching > len(states):
+            count = insert_all(
+                waiting, keys, places, sources, processes, taken, stands, states, count, index, parent, via_process,
+                via_outcome,
+            )  # fmt: skip
+            waiting = 0
+        if count + waiting + branching > len(states):
             return t, count, steps, deferred_count, miss_count, FULL
-        if deferred_count == len(deferred) or miss_count + locals_ > len(misses):
-            return t, count, steps, deferred_count, miss_count, MISSES
         state = todo[t]
         for f in range(fields_count):
             fields[f] = (states[state, word[f]] >> shift[f]) & mask[f]
@@ -244,16 +295,13 @@ def expand(
                         if (out_breaks[o] >> bit) & 1 and broken[bit, 0] < 0:
                             broken[bit, 0], broken[bit, 1], broken[bit, 2] = state, p, o
                 settle(new, trial, best, shape, orders, exchanged, exchanged_service)
-                pack_into(new, word, shift, words)
-                place = find_state(states, index, words, width)
-                if index[place] == EMPTY:
-                    index[place] = count
-                    for w in range(width):
-                        states[count, w] = words[w]
-                    parent[count] = state
-                    via_process[count] = p
-                    via_outcome[count] = o
-                    count += 1
+                pack_into(new, word, shift, keys[waiting])
+                sources[waiting], processes[waiting], taken[waiting] = state, p, o
+                waiting += 1
+    count = insert_all(
+        waiting, keys, places, sources, processes, taken, stands, states, count, index, parent, via_process,
+        via_outcome,
+    )  # fmt: skip
     return len(todo), count, steps, deferred_count, miss_count, DONE
 
 
