@@ -42,6 +42,14 @@ def add(name: str, *addresses: str) -> Transaction:
     return Transaction(ZONE, (), (AddRRs(RRset.of(name, RecordType.A, 60, *addresses)),))
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has an IPv6 loopback."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
+        udp.bind(("::1", 0))
+        return True
+    return False
+
+
 class Client:
     """Blocking, for a thread: one TCP connection."""
 

@@ -5,10 +5,10 @@ A server that answers forged questions is a weapon against whoever was forged. L
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 
 NETWORKS_MAX = 65_536  # counted at once; when there are more, the count begins anew
+_LOOPBACK_V6 = bytes(15) + b"\1"
 SLIP_EVERY = 2  # of the replies over the rate, one in this many goes out truncated
 
 
@@ -19,15 +19,15 @@ class RateLimit:
         self._limit = replies_a_second
         self._clock = clock
         self._window = 0
-        self._counts: dict[str, int] = {}
+        self._counts: dict[bytes, int] = {}
         self._over = 0
         self.limited = 0  # replies held back, since the start
 
-    def allows(self, host: str) -> bool:
-        """Count one reply to `host`; whether it may go out whole."""
-        network = host.rpartition(".")[0] or _network_v6(host)
-        if network.startswith("127.") or host == "::1":
+    def allows(self, address: bytes) -> bool:
+        """Count one reply to `address`, of 4 octets or 16; whether it may go out whole."""
+        if address[0] == 127 if len(address) == 4 else address == _LOOPBACK_V6:
             return True
+        network = address[:3] if len(address) == 4 else address[:7]
         window = int(self._clock())
         if window != self._window or len(self._counts) >= NETWORKS_MAX:
             self._window = window
@@ -42,11 +42,3 @@ class RateLimit:
         """Whether this reply over the rate goes out truncated rather than not at all."""
         self._over += 1
         return self._over % SLIP_EVERY == 0
-
-
-def _network_v6(host: str) -> str:
-    try:
-        address = int(ipaddress.IPv6Address(host.partition("%")[0]))
-    except ValueError:
-        return host
-    return f"{address >> 72:x}"

@@ -23,7 +23,7 @@ from evenkeel.adapters.nameserver.fresh_zone import as_configured, fresh_zone
 from evenkeel.adapters.nameserver.notify import Notifier
 from evenkeel.adapters.nameserver.rate_limit import RateLimit
 from evenkeel.adapters.nameserver.tcp import TcpConnection, TcpService
-from evenkeel.adapters.nameserver.udp import UdpListener, bound_socket
+from evenkeel.adapters.nameserver.udp import UdpListener, bound_socket, udp_listener
 from evenkeel.adapters.nameserver.zone_files import ZoneFiles
 from evenkeel.model.errors import InputError, InternalError, Unreachable
 from evenkeel.model.region import HostPort, Zone
@@ -127,7 +127,7 @@ class EmbeddedNameserver:
 
     async def _listen(self, place: HostPort) -> None:
         udp, tcp = _bound_pair(place)
-        self._listeners.append(UdpListener(udp, self.responder, self.commits.submit, self.limit))
+        self._listeners.append(udp_listener(udp, self.responder, self.commits.submit, self.limit))
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: TcpConnection(self._tcp), sock=tcp, backlog=TCP_BACKLOG)
         self._servers.append(server)
