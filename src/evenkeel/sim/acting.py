@@ -258,6 +258,7 @@ class Actor:
         for endpoint in self._endpoints(step.endpoint):
             host = self._around.zones[endpoint.zone]
             target = host.read(endpoint.name).reading.target or endpoint.name
+            host.caller = STRANGER
             record = RRset.of(target, RecordType.A, 60, FOREIGN_ADDRESS)
             host.commit(Transaction(endpoint.zone, (), (DeleteRRset(target, RecordType.A), AddRRs(record))))
 

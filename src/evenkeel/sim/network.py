@@ -70,6 +70,7 @@ class Host:
         self.name = name
         self.is_up = True
         self.is_paused = False
+        self.caller = ""  # whose request is being served
         self.backlog: list[Exchange[object]] = []  # arrived while it was paused
 
     def pause(self) -> None:
@@ -131,6 +132,7 @@ class Exchange(Pending[T]):
     def _serve(self) -> None:
         result: T | None = None
         error: Exception | None = None
+        self.host.caller = self.caller
         try:
             result = self.act()
         except EvenkeelError as refusal:

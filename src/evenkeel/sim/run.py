@@ -19,7 +19,7 @@ from evenkeel.sim.chance import latency
 from evenkeel.sim.folding import folded
 from evenkeel.sim.invariants import Invariant, not_converged
 from evenkeel.sim.plan_host import PlanHost
-from evenkeel.sim.script import Must, Script
+from evenkeel.sim.script import Script
 from evenkeel.sim.trace import Noted, Trace
 from evenkeel.sim.watching import Moment, Violation, Watch
 from evenkeel.sim.world import World
@@ -112,16 +112,21 @@ class Rehearsal:
         self.actor.schedule(script.steps)
         for must in script.musts:
             if must.invariant is Invariant.CONVERGED:
-                world.simulator.call_at(must.by_us or script.lasts_us, self._judge_converged, must)
+                by_us = must.by_us or script.lasts_us
+                world.simulator.call_at(by_us - must.within_us, self._expect_converged, by_us)
         for part in range(1, PROGRESS_PARTS + 1):
             world.simulator.run(script.lasts_us * part // PROGRESS_PARTS)
             on_progress(world.now_us)
         return self._result()
 
-    def _judge_converged(self, must: Must) -> None:
+    def _expect_converged(self, by_us: int) -> None:
+        """By then, every endpoint is to be at or past the plan that is the newest now."""
         newest = self.plan_host.state.newest
+        self.world.simulator.call_at(by_us, self._judge_converged, newest)
+
+    def _judge_converged(self, expected: Plan) -> None:
         for name, host in self.zones.items():
-            planned = {each.name: each for each in newest.endpoints.values() if each.zone == name}
+            planned = {each.name: each for each in expected.endpoints.values() if each.zone == name}
             for endpoint, why in not_converged(host.zone, planned).items():
                 self.watch.violate(Invariant.CONVERGED, endpoint, why)
 

@@ -139,10 +139,12 @@ class MilestoneEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Must:
-    """What has to hold; `CONVERGED` at `by_us` (0: at the end)."""
+    """What has to hold. `CONVERGED`: at `by_us` (0: the end) every endpoint is at or past the plan that was the newest
+    `within_us` before."""
 
     invariant: Invariant
     by_us: int = 0
+    within_us: int = 30_000_000
     under: str = ""  # only with this policy
 
 

@@ -32,6 +32,7 @@ class Moment:
     writer: str
     addresses: tuple[str, ...]
     weights: str
+    by: str = ""  # who changed it: the writer, or who took the records away
 
     @property
     def is_empty(self) -> bool:
@@ -60,11 +61,11 @@ class Watch:
     def _watcher(self, host: ZoneHost) -> Callable[[Iterable[str]], None]:
         def watch(endpoints: Iterable[str]) -> None:
             for endpoint in endpoints:
-                self._judge(shown(host.zone, endpoint))
+                self._judge(shown(host.zone, endpoint), host.caller)
 
         return watch
 
-    def _judge(self, now: Shown) -> None:
+    def _judge(self, now: Shown, by: str) -> None:
         endpoint = self._endpoints.setdefault(now.endpoint, _Endpoint())
         if not now.fences and not endpoint.moments:
             return  # its node is being built; it was never published
@@ -73,7 +74,7 @@ class Watch:
         why_back = why_fence_back(endpoint.generation, now)
         self._check(endpoint, Invariant.FENCE_NEVER_BACK, now, why_back)
         endpoint.generation = max(endpoint.generation, now.generation)
-        moment = Moment(self._world.now_us, now.generation, now.writer, now.addresses, now.weights)
+        moment = Moment(self._world.now_us, now.generation, now.writer, now.addresses, now.weights, by)
         last = endpoint.moments[-1] if endpoint.moments else None
         if last is None or (last.generation, last.writer, last.addresses, last.weights) != (
             moment.generation,

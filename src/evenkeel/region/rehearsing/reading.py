@@ -167,7 +167,7 @@ def _script(name: str, file: shapes.ScenarioFile) -> Script:
             window_us=world.window,
         ),
         steps=tuple(_step(step, starts_s) for step in file.step),
-        musts=tuple(Must(must.holds, _at(must.by, starts_s, 0), must.under) for must in file.must),
+        musts=tuple(Must(must.holds, _at(must.by, starts_s, 0), must.within, must.under) for must in file.must),
         milestones=tuple(_milestone(each, starts_s) for each in file.milestone),
         clients=tuple(_clients(each) for each in file.clients),
         chaos=_chaos(file.chaos, starts_s) if file.chaos is not None else None,

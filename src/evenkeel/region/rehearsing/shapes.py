@@ -142,6 +142,8 @@ class MustTable(Table):
     """The invariant."""
     by: Moment | None = None
     """`converged`: by when; at the end where it is left out."""
+    within: Span = 30_000_000
+    """`converged`: every endpoint is at or past the plan that was the newest so long before."""
     under: str = ""
     """Only with this policy; with all where it is left out."""
 
