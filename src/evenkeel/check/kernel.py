@@ -36,6 +36,12 @@ else:
 # 0x9E3779B97F4A7C15 as a signed number: the golden ratio's odd multiplier (Knuth, volume 3, section 6.4).
 GOLDEN = -7046029254386353131
 
+# Columns of the tables' rows (tables.py).
+LOCAL, SERVICE, SENDS, STALES, FAULTS, LABEL, BREAKS = range(7)
+AT_SERVICE, READS, STALE = range(3)
+COUNT_BITS = 16
+COUNT_MASK = (1 << COUNT_BITS) - 1
+
 # Why `expand` came back.
 DONE, FULL = 0, 1
 
@@ -46,16 +52,15 @@ WAITING_MAX = 4096  # new states that are looked up together
 
 
 @inlined
-def find_step(keys: Any, key: int) -> int:
-    """Where `key` stands in the table of steps, or -1."""
-    last = len(keys) - 1
+def find_step(table: Any, key: int) -> int:
+    """Where in the table of steps `key` has its outcomes, or -1."""
+    last = len(table) - 1
     mixed = (key ^ (key >> 31)) * GOLDEN
     place = ((mixed >> 17) ^ mixed) & last
-    while keys[place] != key:
-        if keys[place] == EMPTY:
-            return -1
+    while table[place, 0] != key and table[place, 0] != EMPTY:
         place = (place + 1) & last
-    return place
+    where: int = table[place, 1]
+    return where
 
 
 @inlined
@@ -162,32 +167,28 @@ def settle(fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchange
 
 
 @inlined
-def follow(
-    fields: Any, new: Any, p: int, o: int, shape: Any, out_local: Any, out_service: Any, out_sends: Any,
-    out_stales: Any, out_faults: Any, service_of: Any, reads: Any, stale_of: Any,
-) -> bool:  # fmt: skip
+def follow(fields: Any, new: Any, p: int, o: int, shape: Any, outcomes: Any, local: Any) -> bool:
     """`new` becomes the state after outcome `o` of process `p`; False where faults or slots have run out."""
     locals_, services, processes = shape[0], shape[1], shape[2]
     faults_at = locals_ + services
-    if fields[faults_at] + out_faults[o] > shape[6]:
-        return False
+    possible = fields[faults_at] + outcomes[o, FAULTS] <= shape[6]
     for f in range(len(fields)):
         new[f] = fields[f]
-    k = service_of[fields[p]]
-    new[p] = out_local[o]
-    new[locals_ + k] = out_service[o]
-    new[faults_at] += out_faults[o]
-    if out_stales[o]:
+    k = local[fields[p], AT_SERVICE]
+    new[p] = outcomes[o, LOCAL]
+    new[locals_ + k] = outcomes[o, SERVICE]
+    new[faults_at] += outcomes[o, FAULTS]
+    if outcomes[o, STALES]:
         for q in range(locals_):
-            if q != p and new[q] != 0 and reads[new[q]] == k:
-                new[q] = stale_of[new[q]]
-    if out_sends[o]:
+            if q != p and new[q] != 0 and local[new[q], READS] == k:
+                new[q] = local[new[q], STALE]
+    unsent = outcomes[o, SENDS] != 0
+    if unsent:
         for q in range(processes, locals_):
-            if new[q] == 0:
-                new[q] = out_sends[o]
-                return True
-        return False
-    return True
+            if unsent and new[q] == 0:
+                new[q] = outcomes[o, SENDS]
+                unsent = False
+    return possible and not unsent
 
 
 @compiled
@@ -229,10 +230,8 @@ def insert_all(
 def expand(
     todo: Any, start: int, states: Any, count: int, index: Any, parent: Any, via_process: Any, via_outcome: Any,
     word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
-    step_keys: Any, step_offsets: Any, step_counts: Any,
-    out_local: Any, out_service: Any, out_sends: Any, out_stales: Any, out_faults: Any, out_breaks: Any,
-    service_of: Any, reads: Any, stale_of: Any, orders: Any, exchanged: Any, exchanged_service: Any,
-    deferred: Any, misses: Any, broken: Any, label_seen: Any, out_label: Any, branching: int,
+    table: Any, outcomes: Any, breaks: Any, local: Any, orders: Any, exchanged: Any, exchanged_service: Any,
+    deferred: Any, misses: Any, broken: Any, label_seen: Any, branching: int,
 ) -> Any:  # fmt: skip
     """Expand the states `todo[start:]`.
 
@@ -265,10 +264,9 @@ def expand(
         missing = False
         for p in range(locals_):
             found[p] = -1
-            k = service_of[fields[p]]
+            k = local[fields[p], AT_SERVICE]
             if fields[p] != 0 and k >= 0:
-                key = (kinds[p] << 48) | (fields[p] << 24) | fields[locals_ + k]
-                found[p] = find_step(step_keys, key)
+                found[p] = find_step(table, (kinds[p] << 48) | (fields[p] << 24) | fields[locals_ + k])
                 if found[p] < 0:
                     misses[miss_count, 0], misses[miss_count, 1] = p, fields[p]
                     misses[miss_count, 2] = fields[locals_ + k]
@@ -281,18 +279,15 @@ def expand(
         for p in range(locals_):
             if found[p] < 0:
                 continue
-            first = step_offsets[found[p]]
-            for o in range(first, first + step_counts[found[p]]):
-                if not follow(
-                    fields, new, p, o, shape, out_local, out_service, out_sends, out_stales, out_faults,
-                    service_of, reads, stale_of,
-                ):  # fmt: skip
+            first = found[p] >> COUNT_BITS
+            for o in range(first, first + (found[p] & COUNT_MASK)):
+                if not follow(fields, new, p, o, shape, outcomes, local):
                     continue
                 steps += 1
-                label_seen[out_label[o]] = 1
-                if out_breaks[o]:
+                label_seen[outcomes[o, LABEL]] = 1
+                if outcomes[o, BREAKS]:
                     for bit in range(len(broken)):
-                        if (out_breaks[o] >> bit) & 1 and broken[bit, 0] < 0:
+                        if (breaks[o, 0] >> bit) & 1 and broken[bit, 0] < 0:
                             broken[bit, 0], broken[bit, 1], broken[bit, 2] = state, p, o
                 settle(new, trial, best, shape, orders, exchanged, exchanged_service)
                 pack_into(new, word, shift, keys[waiting])
@@ -308,9 +303,7 @@ def expand(
 @compiled
 def sweep(
     states: Any, count: int, index: Any, good: Any, word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
-    step_keys: Any, step_offsets: Any, step_counts: Any,
-    out_local: Any, out_service: Any, out_sends: Any, out_stales: Any, out_faults: Any,
-    service_of: Any, reads: Any, stale_of: Any, orders: Any, exchanged: Any, exchanged_service: Any,
+    table: Any, outcomes: Any, local: Any, orders: Any, exchanged: Any, exchanged_service: Any,
 ) -> int:  # fmt: skip
     """Mark in `good` every state with a step, free of faults, to one that is marked; how many were marked anew."""
     locals_ = shape[0]
@@ -326,15 +319,13 @@ def sweep(
         for f in range(fields_count):
             fields[f] = (states[state, word[f]] >> shift[f]) & mask[f]
         for p in range(locals_):
-            k = service_of[fields[p]]
+            k = local[fields[p], AT_SERVICE]
             if fields[p] == 0 or k < 0 or good[state]:
                 continue
-            found = find_step(step_keys, (kinds[p] << 48) | (fields[p] << 24) | fields[locals_ + k])
-            for o in range(step_offsets[found], step_offsets[found] + step_counts[found]):
-                if out_faults[o] or not follow(
-                    fields, new, p, o, shape, out_local, out_service, out_sends, out_stales, out_faults,
-                    service_of, reads, stale_of,
-                ):  # fmt: skip
+            found = find_step(table, (kinds[p] << 48) | (fields[p] << 24) | fields[locals_ + k])
+            first = found >> COUNT_BITS
+            for o in range(first, first + (found & COUNT_MASK)):
+                if outcomes[o, FAULTS] or not follow(fields, new, p, o, shape, outcomes, local):
                     continue
                 settle(new, trial, best, shape, orders, exchanged, exchanged_service)
                 pack_into(new, word, shift, words)

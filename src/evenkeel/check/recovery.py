@@ -24,14 +24,11 @@ def unrecoverable(space: Space, goal: Recoverable) -> NDArray[np.int64]:
         raise InternalError("whether the goal stays in reach can only be told of a complete space")
     good = _goals(space, goal)
     tables, packing = space.tables, space.packing
-    outcomes = tables.outcomes
     sweep: Any = kernel.sweep if space.compiled else vectors.sweep
     while True:
         changed = sweep(
             space.states, space.count, space.index, good, packing.word, packing.shift, packing.mask,
-            space.shape_numbers(), tables.kinds, tables.keys, tables.offsets, tables.counts,
-            outcomes.local.array, outcomes.service.array, outcomes.sends.array, outcomes.stales.array,
-            outcomes.faults.array, tables.service_of.array, tables.reads.array, tables.stale_of.array,
+            space.shape_numbers(), tables.kinds, tables.steps, tables.outcomes.array, tables.local.array,
             tables.orders, tables.exchanged, tables.exchanged_service,
         )  # fmt: skip
         if not changed:

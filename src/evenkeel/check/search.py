@@ -218,15 +218,12 @@ class Search:
         start = 0
         while start < len(todo):
             seen = self._label_seen()
-            outcomes = tables.outcomes
             start, count, steps, put_off, missed, why = self._expand(
                 todo, start, space.states, space.count, space.index, space.parent, space.via_process,
                 space.via_outcome, space.packing.word, space.packing.shift, space.packing.mask,
-                space.shape_numbers(), tables.kinds, tables.keys, tables.offsets, tables.counts,
-                outcomes.local.array, outcomes.service.array, outcomes.sends.array, outcomes.stales.array,
-                outcomes.faults.array, outcomes.breaks.array, tables.service_of.array, tables.reads.array,
-                tables.stale_of.array, tables.orders, tables.exchanged, tables.exchanged_service, deferred, misses,
-                self._broken, seen, outcomes.label.array, max(1, tables.branching),
+                space.shape_numbers(), tables.kinds, tables.steps, tables.outcomes.array, tables.breaks.array,
+                tables.local.array, tables.orders, tables.exchanged, tables.exchanged_service, deferred, misses,
+                self._broken, seen, max(1, tables.branching),
             )  # fmt: skip
             space.count = int(count)
             space.steps += int(steps)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evenkeel.check.kernel import AT_SERVICE, COUNT_BITS
 from evenkeel.check.model import Model, Outcome
 from evenkeel.check.packing import Int64s
 from evenkeel.model.errors import InternalError
@@ -19,43 +21,30 @@ KIND_BITS = 14
 NO_STEPS = -1
 
 
-class Growing:
-    """An array that doubles when it is full."""
+OUTCOME_COLUMNS = 8  # a row is one outcome, so that all of it is fetched at once; `kernel` names the columns
+LOCAL_COLUMNS = 4
 
-    def __init__(self, dtype: type, fill: int = 0) -> None:
-        self._fill = fill
-        self._held: NDArray[np.generic] = np.full(1024, fill, dtype)
+
+class Growing:
+    """Rows of an array that doubles when it is full."""
+
+    def __init__(self, dtype: type, columns: int) -> None:
+        self._held: NDArray[Any] = np.zeros((1024, columns), dtype)
         self.size = 0
 
-    def extend(self, values: Sequence[int]) -> None:
-        wanted = self.size + len(values)
+    def extend(self, rows: Sequence[Sequence[int]]) -> None:
+        wanted = self.size + len(rows)
         if wanted > len(self._held):
-            held = np.full(max(wanted, 2 * len(self._held)), self._fill, self._held.dtype)
+            held = np.zeros((max(wanted, 2 * len(self._held)), self._held.shape[1]), self._held.dtype)
             held[: self.size] = self._held[: self.size]
             self._held = held
-        self._held[self.size : wanted] = values
+        if rows:
+            self._held[self.size : wanted] = rows
         self.size = wanted
 
     @property
-    def array(self) -> NDArray[np.generic]:
+    def array(self) -> NDArray[Any]:
         return self._held[: self.size]
-
-
-@dataclass(slots=True)
-class Outcomes:
-    """All outcomes, one behind the other."""
-
-    local: Growing = field(default_factory=lambda: Growing(np.int64))
-    service: Growing = field(default_factory=lambda: Growing(np.int64))
-    sends: Growing = field(default_factory=lambda: Growing(np.int64))
-    stales: Growing = field(default_factory=lambda: Growing(np.int64))
-    faults: Growing = field(default_factory=lambda: Growing(np.int64))
-    breaks: Growing = field(default_factory=lambda: Growing(np.int64))
-    label: Growing = field(default_factory=lambda: Growing(np.int64))
-
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        for name in ("local", "service", "sends", "stales", "faults", "breaks", "label"):
-            getattr(self, name).extend([int(getattr(outcome, name)) for outcome in outcomes])
 
 
 class Tables:
@@ -65,11 +54,10 @@ class Tables:
         self.model = model
         shape = model.shape
         self.kinds = np.array([model.kind(process) for process in range(shape.locals)], np.int64)
-        self.outcomes = Outcomes()
-        self.service_of, self.reads, self.stale_of = (Growing(np.int64) for _ in range(3))
-        self.keys = np.full(4096, NO_STEPS, np.int64)
-        self.offsets = np.zeros(4096, np.int64)
-        self.counts = np.zeros(4096, np.int64)
+        self.outcomes = Growing(np.int32, OUTCOME_COLUMNS)
+        self.breaks = Growing(np.int64, 1)  # the properties broken, as bits, by outcome
+        self.local = Growing(np.int32, LOCAL_COLUMNS)
+        self.steps = np.full((4096, 2), NO_STEPS, np.int64)  # key; offset and number of its outcomes
         self.size = 0
         self.branching = 0  # of all processes' steps together, at most
         self._branching_of: dict[int, int] = {}
@@ -90,7 +78,7 @@ class Tables:
 
     @property
     def local_ids(self) -> int:
-        return self.service_of.size
+        return self.local.size
 
     def key(self, process: int, local: int, service: int) -> int:
         return (int(self.kinds[process]) << 2 * ID_BITS) | (local << ID_BITS) | service
@@ -105,13 +93,13 @@ class Tables:
                 continue
             met.add(key)
             outcomes = self._steps(process, local, service)
-            self._insert(key, self.outcomes.local.size, len(outcomes))
-            self.outcomes.add(outcomes)
+            self._insert(key, self.outcomes.size << COUNT_BITS | len(outcomes))
+            self._add(outcomes)
             kind = int(self.kinds[process])
             self._branching_of[kind] = max(self._branching_of.get(kind, 0), len(outcomes))
             if int(self.kinds[process]) == first_kind:
                 self._first_steps[local, service] = outcomes
-            self._meet_outcomes(int(self.service_of.array[local]), outcomes)
+            self._meet_outcomes(int(self.local.array[local, AT_SERVICE]), outcomes)
         self.branching = sum(self._branching_of.get(int(kind), 0) for kind in self.kinds)
         return len(met)
 
@@ -123,7 +111,7 @@ class Tables:
         order = list(range(last - first))
         order[0], order[process - first] = order[process - first], order[0]
         swap = self._orders.index(tuple(order))
-        where = int(self.service_of.array[local])
+        where = int(self.local.array[local, AT_SERVICE])
         image = int(self.exchanged[swap, local])
         state = int(self.exchanged_service[swap, service]) if where >= self.model.shape.nameless else service
         known = self._first_steps.get((image, state))
@@ -150,25 +138,39 @@ class Tables:
         """Know all there is to know of these ids."""
         self._meet(max(locals_) + 1, services)
 
-    def _insert(self, key: int, offset: int, count: int) -> None:
-        if 2 * (self.size + 1) > len(self.keys):
+    def _add(self, outcomes: Sequence[Outcome]) -> None:
+        self.outcomes.extend(
+            [
+                (
+                    each.local,
+                    each.service,
+                    each.sends,
+                    int(each.stales),
+                    each.faults,
+                    each.label,
+                    int(each.breaks != 0),
+                    0,
+                )
+                for each in outcomes
+            ]
+        )
+        self.breaks.extend([(each.breaks,) for each in outcomes])
+
+    def _insert(self, key: int, where: int) -> None:
+        if 2 * (self.size + 1) > len(self.steps):
             self._grow()
-        place = slot_of(key, len(self.keys))
-        while self.keys[place] != NO_STEPS:
-            place = (place + 1) & (len(self.keys) - 1)
-        self.keys[place], self.offsets[place], self.counts[place] = key, offset, count
+        place = slot_of(key, len(self.steps))
+        while self.steps[place, 0] != NO_STEPS:
+            place = (place + 1) & (len(self.steps) - 1)
+        self.steps[place] = key, where
         self.size += 1
 
     def _grow(self) -> None:
-        held = [
-            (int(k), int(o), int(c)) for k, o, c in zip(self.keys, self.offsets, self.counts, strict=True) if k >= 0
-        ]
-        capacity = 4 * len(self.keys)
-        self.keys = np.full(capacity, NO_STEPS, np.int64)
-        self.offsets, self.counts = np.zeros(capacity, np.int64), np.zeros(capacity, np.int64)
+        held = self.steps[self.steps[:, 0] != NO_STEPS].tolist()
+        self.steps = np.full((4 * len(self.steps), 2), NO_STEPS, np.int64)
         self.size = 0
-        for key, offset, count in held:
-            self._insert(key, offset, count)
+        for key, where in held:
+            self._insert(key, where)
 
     def _meet(self, locals_: int, services: Sequence[int]) -> None:
         """Everything there is to know of the local states below `locals_`, and of those that follow from them."""
@@ -177,9 +179,7 @@ class Tables:
         while self.local_ids < wanted:
             local = self.local_ids
             stale = self.model.stale(local)
-            self.service_of.extend([self.model.service_of(local)])
-            self.reads.extend([self.model.reads(local)])
-            self.stale_of.extend([stale])
+            self.local.extend([(self.model.service_of(local), self.model.reads(local), stale, 0)])
             wanted = max(wanted, stale + 1)
         if max(wanted, *self.service_ids) >= 1 << ID_BITS:
             raise InternalError(f"more than {1 << ID_BITS} local or service states")

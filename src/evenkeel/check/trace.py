@@ -60,7 +60,7 @@ def way_that_breaks(space: Space, found: Found) -> list[Taken]:
     """A shortest way that ends with a step that breaks a property."""
     steps = way_to(space, found.state)
     here = steps[-1].after if steps else _start(space)
-    breaks = int(space.tables.outcomes.breaks.array[found.outcome])
+    breaks = int(space.tables.breaks.array[found.outcome, 0])
     for step in _steps_of(space, here):
         if step.outcome.breaks == breaks and _label(space, step.outcome) == _label_of(space, found.outcome):
             return [*steps, step]
@@ -77,7 +77,7 @@ def _label(space: Space, outcome: Outcome) -> str:
 
 
 def _label_of(space: Space, outcome: int) -> str:
-    return space.model.labels[int(space.tables.outcomes.label.array[outcome])]
+    return space.model.labels[int(space.tables.outcomes.array[outcome, kernel.LABEL])]
 
 
 def _steps_of(space: Space, here: Global) -> Iterator[Taken]:

@@ -12,20 +12,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evenkeel.check.kernel import DONE, EMPTY, FULL, GOLDEN
+from evenkeel.check.kernel import (
+    AT_SERVICE,
+    COUNT_BITS,
+    COUNT_MASK,
+    DONE,
+    EMPTY,
+    FAULTS,
+    FULL,
+    GOLDEN,
+    LABEL,
+    LOCAL,
+    READS,
+    SENDS,
+    SERVICE,
+    STALE,
+    STALES,
+)
 
 Int64s = NDArray[np.int64]
+Int32s = NDArray[np.int32]
 AT_ONCE = 1 << 13  # states whose successors stand in memory at once
 
 
 def expand(
     todo: Int64s, start: int, states: Int64s, count: int, index: NDArray[np.int32], parent: Any, via_process: Any,
     via_outcome: Any, word: Int64s, shift: Int64s, mask: Int64s, shape: Int64s, kinds: Int64s,
-    step_keys: Int64s, step_offsets: Int64s, step_counts: Int64s,
-    out_local: Int64s, out_service: Int64s, out_sends: Int64s, out_stales: Int64s, out_faults: Int64s,
-    out_breaks: Int64s, service_of: Int64s, reads: Int64s, stale_of: Int64s, orders: Int64s, exchanged: Int64s,
-    exchanged_service: Int64s, deferred: Int64s, misses: Int64s, broken: Int64s, label_seen: Any, out_label: Int64s,
-    branching: int,
+    table: Int64s, outcomes: Int32s, breaks: Int64s, local: Int32s, orders: Int64s, exchanged: Int64s,
+    exchanged_service: Int64s, deferred: Int64s, misses: Int64s, broken: Int64s, label_seen: Any, branching: int,
 ) -> tuple[int, int, int, int, int, int]:  # fmt: skip
     """As `kernel.expand`."""
     steps = put_off = missed = 0
@@ -36,12 +50,12 @@ def expand(
             return start, count, steps, put_off, missed, FULL
         some = todo[start : start + min(room, AT_ONCE)]
         fields = (states[some][:, word] >> shift) & mask
-        found, lacking = _find_steps(fields, kinds, service_of, step_keys, locals_)
+        found, lacking = _find_steps(fields, kinds, local, table, locals_)
         for p in range(locals_):
             rows = np.flatnonzero(lacking[:, p])
             wanted = misses[missed : missed + len(rows)]
             wanted[:, 0], wanted[:, 1] = p, fields[rows, p]
-            wanted[:, 2] = fields[rows, locals_ + service_of[fields[rows, p]]]
+            wanted[:, 2] = fields[rows, locals_ + local[fields[rows, p], AT_SERVICE]]
             missed += len(rows)
         whole = ~lacking.any(axis=1)
         waiting = some[~whole]
@@ -53,18 +67,15 @@ def expand(
             rows = np.flatnonzero(found[:, p] >= 0)
             if not len(rows):
                 continue
-            counts = step_counts[found[rows, p]]
+            counts = found[rows, p] & COUNT_MASK
             each = np.repeat(rows, counts)
             first = np.repeat(np.cumsum(counts) - counts, counts)
-            outcome = step_offsets[found[each, p]] + np.arange(len(each)) - first
-            new, possible = _follow(
-                fields[each], p, outcome, shape, out_local, out_service, out_sends, out_stales, out_faults,
-                service_of, reads, stale_of,
-            )  # fmt: skip
+            outcome = (found[each, p] >> COUNT_BITS) + np.arange(len(each)) - first
+            new, possible = _follow(fields[each], p, outcomes[outcome], shape, local)
             new, each, outcome = new[possible], each[possible], outcome[possible]
             steps += len(each)
-            label_seen[out_label[outcome]] = 1
-            _note_broken(broken, out_breaks[outcome], sources[each], p, outcome)
+            label_seen[outcomes[outcome, LABEL]] = 1
+            _note_broken(broken, breaks[outcome, 0], sources[each], p, outcome)
             new = _settled(new, shape, orders, exchanged, exchanged_service, locals_, services)
             words = _packed(new, word, shift, states.shape[1])
             count = _insert(words, sources[each], p, outcome, states, count, index, parent, via_process, via_outcome)
@@ -72,56 +83,53 @@ def expand(
 
 
 def _find_steps(
-    fields: Int64s, kinds: Int64s, service_of: Int64s, keys: Int64s, locals_: int
+    fields: Int64s, kinds: Int64s, local: Int32s, table: Int64s, locals_: int
 ) -> tuple[Int64s, NDArray[np.bool_]]:
-    """Where each process's step stands in the table (-1: it has none), and which are not there yet."""
+    """Where each process's step has its outcomes (-1: it has none), and which are not there yet."""
     found = np.full((len(fields), locals_), -1, np.int64)
     lacking = np.zeros((len(fields), locals_), np.bool_)
     for p in range(locals_):
-        local = fields[:, p]
-        service = service_of[local]
-        rows = np.flatnonzero((local != 0) & (service >= 0))
+        own = fields[:, p]
+        service = local[own, AT_SERVICE]
+        rows = np.flatnonzero((own != 0) & (service >= 0))
         state = fields[rows, locals_ + service[rows]]
-        wanted = (kinds[p] << 48) | (local[rows] << 24) | state
-        found[rows, p] = _probe(keys, wanted)
+        wanted = (kinds[p] << 48) | (own[rows] << 24) | state
+        found[rows, p] = _probe(table, wanted)
         lacking[rows, p] = found[rows, p] < 0
     return found, lacking
 
 
-def _probe(keys: Int64s, wanted: Int64s) -> Int64s:
-    last = len(keys) - 1
+def _probe(table: Int64s, wanted: Int64s) -> Int64s:
+    last = len(table) - 1
     mixed = (wanted ^ (wanted >> 31)) * np.int64(GOLDEN)
     place = ((mixed >> 17) ^ mixed) & last
     at = np.full(len(wanted), -1, np.int64)
     open_ = np.arange(len(wanted))
     while len(open_):
-        stands = keys[place[open_]]
+        stands = table[place[open_], 0]
         hit = stands == wanted[open_]
-        at[open_[hit]] = place[open_[hit]]
+        at[open_[hit]] = table[place[open_[hit]], 1]
         open_ = open_[~hit & (stands != EMPTY)]
         place[open_] = (place[open_] + 1) & last
     return at
 
 
-def _follow(
-    fields: Int64s, p: int, outcome: Int64s, shape: Int64s, out_local: Int64s, out_service: Int64s,
-    out_sends: Int64s, out_stales: Int64s, out_faults: Int64s, service_of: Int64s, reads: Int64s, stale_of: Int64s,
-) -> tuple[Int64s, NDArray[np.bool_]]:  # fmt: skip
-    """Rows after their outcomes, and which of these are possible. As `kernel.follow`."""
+def _follow(fields: Int64s, p: int, taken: Int32s, shape: Int64s, local: Int32s) -> tuple[Int64s, NDArray[np.bool_]]:
+    """Rows after the outcomes `taken`, and which of these are possible. As `kernel.follow`."""
     locals_, services, processes = int(shape[0]), int(shape[1]), int(shape[2])
     faults_at = locals_ + services
     rows = np.arange(len(fields))
-    touched = service_of[fields[:, p]]
-    possible = fields[:, faults_at] + out_faults[outcome] <= shape[6]
-    fields[:, p] = out_local[outcome]
-    fields[rows, locals_ + touched] = out_service[outcome]
-    fields[:, faults_at] += out_faults[outcome]
-    stales = out_stales[outcome] != 0
+    touched = local[fields[:, p], AT_SERVICE]
+    possible = fields[:, faults_at] + taken[:, FAULTS] <= shape[6]
+    fields[:, p] = taken[:, LOCAL]
+    fields[rows, locals_ + touched] = taken[:, SERVICE]
+    fields[:, faults_at] += taken[:, FAULTS]
+    stales = taken[:, STALES] != 0
     for q in range(locals_):
         if q != p:
-            hit = stales & (fields[:, q] != 0) & (reads[fields[:, q]] == touched)
-            fields[hit, q] = stale_of[fields[hit, q]]
-    sends = out_sends[outcome]
+            hit = stales & (fields[:, q] != 0) & (local[fields[:, q], READS] == touched)
+            fields[hit, q] = local[fields[hit, q], STALE]
+    sends = taken[:, SENDS]
     unsent = sends != 0
     for q in range(processes, locals_):
         hit = unsent & (fields[:, q] == 0)
@@ -218,9 +226,7 @@ def _note_broken(broken: Int64s, breaks: Int64s, source: Int64s, p: int, outcome
 
 def sweep(
     states: Int64s, count: int, index: NDArray[np.int32], good: Any, word: Int64s, shift: Int64s, mask: Int64s,
-    shape: Int64s, kinds: Int64s, step_keys: Int64s, step_offsets: Int64s, step_counts: Int64s,
-    out_local: Int64s, out_service: Int64s, out_sends: Int64s, out_stales: Int64s, out_faults: Int64s,
-    service_of: Int64s, reads: Int64s, stale_of: Int64s, orders: Int64s, exchanged: Int64s,
+    shape: Int64s, kinds: Int64s, table: Int64s, outcomes: Int32s, local: Int32s, orders: Int64s, exchanged: Int64s,
     exchanged_service: Int64s,
 ) -> int:  # fmt: skip
     """As `kernel.sweep`, last states first, a chunk at a time."""
@@ -229,18 +235,15 @@ def sweep(
     for last in range(count, 0, -AT_ONCE):
         some = np.flatnonzero(good[max(0, last - AT_ONCE) : last] == 0) + max(0, last - AT_ONCE)
         fields = (states[some][:, word] >> shift) & mask
-        found, _ = _find_steps(fields, kinds, service_of, step_keys, locals_)
+        found, _ = _find_steps(fields, kinds, local, table, locals_)
         for p in range(locals_):
             rows = np.flatnonzero((found[:, p] >= 0) & (good[some] == 0))
-            counts = step_counts[found[rows, p]]
+            counts = found[rows, p] & COUNT_MASK
             each = np.repeat(rows, counts)
             first = np.repeat(np.cumsum(counts) - counts, counts)
-            outcome = step_offsets[found[each, p]] + np.arange(len(each)) - first
-            new, possible = _follow(
-                fields[each], p, outcome, shape, out_local, out_service, out_sends, out_stales, out_faults,
-                service_of, reads, stale_of,
-            )  # fmt: skip
-            possible &= out_faults[outcome] == 0
+            outcome = (found[each, p] >> COUNT_BITS) + np.arange(len(each)) - first
+            new, possible = _follow(fields[each], p, outcomes[outcome], shape, local)
+            possible &= outcomes[outcome, FAULTS] == 0
             new = _settled(new[possible], shape, orders, exchanged, exchanged_service, locals_, services)
             at = _find_states(_packed(new, word, shift, states.shape[1]), states, index)
             saved = np.unique(each[possible][(at != EMPTY) & (good[at] != 0)])
