@@ -4,8 +4,9 @@ Events of many processes carry wall clocks that differ, so order between process
 one process is. Two steps:
 
 1. Each process by itself: a Planner's own appends only grow, what one process publishes of one endpoint only grows
-   (but where an operator took it back), a generation is appended by one Planner and published only then; nobody is
-   wedged, no endpoint is seen empty.
+   (but where an operator took it back), a generation is appended by one Planner; nobody is wedged, no endpoint is seen
+   empty. A generation that is published though nobody recorded its append is told as a gap, and breaks nothing: a
+   Planner may crash between the store's acknowledgement and its own journal.
 2. All of them together, in the one order that compare-and-set allows, by generation: every append is given to the plan
    store's twin, every publication as a transaction to the zone's twin, on condition of the fence before it. What the
    twin refuses could not have happened; what it takes must leave an answer.
@@ -55,6 +56,7 @@ class Validated:
     events: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     broken: list[Broken] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)  # generations published whose append nobody recorded
 
     @property
     def is_good(self) -> bool:
@@ -66,12 +68,18 @@ class Validated:
         lines += [f"  {each.process} {each.rule}: {each.detail}" for each in self.broken[:TOLD_MAX]]
         if len(self.broken) > TOLD_MAX:
             lines.append(f"  and {len(self.broken) - TOLD_MAX} more")
-        verdict = "GOOD: everything recorded follows from the rules" if self.is_good else "BAD: some of it does not"
-        return [*lines, verdict]
+        if self.gaps:
+            shown_gaps = ", ".join(map(str, self.gaps[:TOLD_MAX]))
+            lines.append(
+                f"  nobody recorded the append of {shown_gaps}, which are published; a Planner may have crashed"
+            )
+        good = "GOOD: everything recorded follows from the rules"
+        return [*lines, good if self.is_good else "BAD: some of it does not follow from the rules"]
 
     def as_json(self) -> dict[str, object]:
         broken = [{"at_ms": b.at_ms, "process": b.process, "rule": b.rule, "detail": b.detail} for b in self.broken]
-        return {"events": self.events, "kinds": dict(self.kinds), "good": self.is_good, "broken": broken}
+        kinds = dict(self.kinds)
+        return {"events": self.events, "kinds": kinds, "good": self.is_good, "broken": broken, "gaps": self.gaps}
 
 
 def validate_journal(path: Path) -> Validated:
@@ -79,7 +87,7 @@ def validate_journal(path: Path) -> Validated:
     if not path.exists():
         raise InputError.one(str(path), "there is no such journal", "name `<state-dir>/journal` of a region")
     folder = path if path.is_dir() else path.parent
-    events = JournalReader(folder).history()
+    events = list(JournalReader(folder).history())
     if not path.is_dir():
         process = path.name.partition(".")[0]
         events = [event for event in events if event.process == process]
@@ -101,6 +109,7 @@ def validate_events(events: Iterable[Event]) -> Validated:
         found.kinds[event.kind.value] += 1
         for rule, detail in judge.broken_by(event):
             found.broken.append(Broken(event.at_ms, event.process, rule, detail))
+    found.gaps = sorted(judge.gaps)
     return found
 
 
@@ -164,6 +173,7 @@ class _Judge:
         self._last_appended: dict[str, int] = {}
         self._published: dict[tuple[str, str], int] = {}
         self._rolled_back: set[str] = set()
+        self.gaps: dict[int, None] = {}
 
     def note(self, event: Event) -> None:
         """Whom each generation is from, whatever the clocks say of the order; and whom an operator took back."""
@@ -199,10 +209,10 @@ class _Judge:
         return broken
 
     def _judge_publication(self, event: Event) -> list[tuple[str, str]]:
-        broken = []
+        broken: list[tuple[str, str]] = []
         generation = event.generation
         if self._appended and min(self._appended) <= generation and generation not in self._appended:
-            broken.append(("published-was-appended", f"generation {generation} was appended by nobody"))
+            self.gaps[generation] = None
         if event.endpoint and event.endpoint not in self._rolled_back:
             key = (event.process, event.endpoint)
             last = self._published.get(key, 0)
