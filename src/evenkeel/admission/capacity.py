@@ -15,7 +15,8 @@ BUSY_IDLE_SHARE = 0.02
 NEARLY_IDLE_SHARE = 0.2
 JUMP_DOWN, JUMP_UP = 0.7, 1.4  # a sample off by more replaces the estimate
 SMOOTHING = 0.3
-GROWTH_SLOW, GROWTH_FAST = 1.03, 1.25
+MOSTLY_IDLE_SHARE = 0.5
+GROWTH_SLOW, GROWTH_FAST, GROWTH_LEAP = 1.03, 1.25, 2.0
 PER_S_MIN, PER_S_MAX = 0.1, 1e7
 
 
@@ -53,8 +54,10 @@ class CapacityEstimate:
         if idle < BUSY_IDLE_SHARE:
             self._sample(self._done / max(self._over_s - self._admission_s, 0.05 * self._over_s))
         elif self._was_held_back:
-            self.per_s *= GROWTH_SLOW if idle < NEARLY_IDLE_SHARE else GROWTH_FAST
-        self.per_s = min(max(self.per_s, PER_S_MIN), PER_S_MAX)
+            is_near, is_far = idle < NEARLY_IDLE_SHARE, idle > MOSTLY_IDLE_SHARE
+            self.per_s *= GROWTH_SLOW if is_near else GROWTH_LEAP if is_far else GROWTH_FAST
+        # What was done in this time, idle or not, can be done.
+        self.per_s = min(max(self.per_s, self._done / self._over_s, PER_S_MIN), PER_S_MAX)
 
     def _sample(self, per_s: float) -> None:
         if self._done < UNITS_MIN and per_s < self.per_s:

@@ -46,11 +46,22 @@ class Replies:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def only(self, which: Flags) -> Replies:
+        """Those of the flags."""
+        return Replies(
+            self.ids[which],
+            self.kinds[which],
+            self.generations[which],
+            self.terms_s[which],
+            self.nexts_s[which],
+            self.polls_s[which],
+            self.phases_s[which],
+            self.answers[which],
+        )
+
     @classmethod
     def none(cls) -> Replies:
-        return cls.same_kind(
-            no_ids(), ReplyKind.WAIT, np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64)
-        )
+        return _NO_REPLIES
 
     @classmethod
     def same_kind(
@@ -66,20 +77,14 @@ class Replies:
     ) -> Replies:
         """Numbers stand for arrays of that number."""
         size = len(ids)
-
-        def durations(of: Durations | float) -> Durations:
-            return np.broadcast_to(np.asarray(of, np.float32), size)
-
-        return cls(
-            ids,
-            np.full(size, kind, np.uint8),
-            np.broadcast_to(np.asarray(generations, np.int64), size),
-            durations(terms_s),
-            durations(nexts_s),
-            durations(polls_s),
-            durations(phases_s),
-            answers,
+        if not size:
+            return _NO_REPLIES
+        many = generations if isinstance(generations, np.ndarray) else np.full(size, generations, np.int64)
+        terms, nexts, polls, phases = (
+            each if isinstance(each, np.ndarray) else np.full(size, each, np.float32)
+            for each in (terms_s, nexts_s, polls_s, phases_s)
         )
+        return cls(ids, np.full(size, kind, np.uint8), many, terms, nexts, polls, phases, answers)
 
     @classmethod
     def joined(cls, parts: list[Replies]) -> Replies:
@@ -124,3 +129,16 @@ def no_ids() -> Ids:
 
 def ids_of(*numbers: int) -> Ids:
     return np.array(numbers, np.int32)
+
+
+_SOME_S: Durations = np.empty(0, np.float32)
+_NO_REPLIES = Replies(
+    np.empty(0, np.int32),
+    np.empty(0, np.uint8),
+    np.empty(0, np.int64),
+    _SOME_S,
+    _SOME_S,
+    _SOME_S,
+    _SOME_S,
+    np.empty(0, np.int64),
+)

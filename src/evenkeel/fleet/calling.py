@@ -6,6 +6,8 @@ asked again later and later, and costs a message each time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from evenkeel.fleet.arrays import Flags, Ids, no_ids
@@ -49,12 +51,8 @@ class CallOrder:
         self._weights[ids] = weights
         self._is_stale = True
 
-    def lost(self) -> None:
-        """Hosts have lost their leases, or joined."""
-        self._is_stale = True
-
-    def next(self, count: int, may_be_called: Flags, now_s: float) -> Ids:
-        """Up to `count` hosts of those that may be called now. The flags are of all hosts, as of now."""
+    def next(self, count: int, may_be_called: Callable[[Ids | slice], Flags], now_s: float) -> Ids:
+        """Up to `count` hosts of those that may be called now, which is asked of a few at a time."""
         if count <= 0:
             return no_ids()
         if self._at >= len(self._line) or self._is_stale:
@@ -63,16 +61,16 @@ class CallOrder:
         while count > 0 and self._at < len(self._line):
             part = self._line[self._at : self._at + count]
             self._at += len(part)
-            part = part[may_be_called[part]]
+            part = part[may_be_called(part)]
             found.append(part)
             count -= len(part)
         return np.concatenate(found) if found else no_ids()
 
-    def _look(self, may_be_called: Flags, now_s: float) -> None:
+    def _look(self, may_be_called: Callable[[Ids | slice], Flags], now_s: float) -> None:
         if now_s < self._looked_at_s + LOOK_AGAIN_S:
             return
         self._looked_at_s, self._is_stale = now_s, False
-        ids: Ids = np.flatnonzero(may_be_called).astype(np.int32)
+        ids: Ids = np.flatnonzero(may_be_called(slice(None))).astype(np.int32)
         ids = ids[self._not_before_s[ids] <= self._since(now_s)]
         self._rng.shuffle(ids)
         weights = self._weights[ids]

@@ -126,7 +126,7 @@ class HostTable:
         ids = ids[self.is_up[ids]]
         self.waits[ids] = False
         again_s = self._again_after_s(ids) - self.policy.request_timeout_s
-        self.next_s[ids] = now_s + np.maximum(again_s, 0.0)
+        self.next_s[ids] = now_s + np.maximum(again_s, self.policy.jitter_base_s)
         return ids
 
     def granted(

@@ -5,8 +5,8 @@ it up and asked again. From some backlog on, every answer is too late, and the m
 congestive collapse. The others are designs in use elsewhere, for comparison: dropping what is too late, a token
 bucket, Gradient2, and times to live that grow with the fleet (RECOVERY.md has the figures of all).
 
-Two remedies are levers, as at 4:14 AM: `throttle` lets only so many requests in a second, and `restart` throws the
-queues away. Leases that were granted stay in the table, as they did.
+Two remedies are levers, as at 4:14 AM: `throttle` lets only so many hosts without a lease in a second, at the door and
+at no cost, and `restart` throws the queues away. Leases that were granted stay in the table, as they did.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from evenkeel.model.fleet import Amnesty, FleetStatus, first_generation
 from evenkeel.model.fleet_policy import FleetPolicy, LeaseRecovery
 
 SPREAD_MIN_S = 10.0  # Nomad's least time to live
+FINISH_SHARE = 0.1  # of its time that a request still needs when its turn comes; with less it is dropped
 
 
 class _Batch:
@@ -45,7 +46,7 @@ class RetryManager:
         self.should_check_tenure = False
         self.table = LeaseTable()
         self.progress = Progress()
-        self.grants = self.renewals = self.dropped = self.refusals = self.expired = 0
+        self.grants = self.renewals = self.dropped = self.refusals = self.expired = self.turned_away = 0
         self._generation = first_generation(epoch)
         self._queue: deque[_Batch] = deque()
         self._queued = 0
@@ -108,8 +109,10 @@ class RetryManager:
         self.should_check_tenure |= bool((epochs > self.epoch).any())
         is_ours = self.table.is_member[ids] & (epochs <= self.epoch)
         ids, sequences = ids[is_ours], sequences[is_ours]
-        count = len(ids) if self._throttle is None else self._throttle.admit(len(ids), self._queued, now_s)
-        count = min(count, self._limiter.admit(len(ids), self._queued, now_s))
+        if self._throttle is not None:
+            is_in = self._through_the_door(ids, now_s)
+            ids, sequences = ids[is_in], sequences[is_in]
+        count = self._limiter.admit(len(ids), self._queued, now_s)
         if count < len(ids):
             chosen = self._rng.permutation(len(ids))
             refused, taken = chosen[count:], chosen[:count]
@@ -122,6 +125,15 @@ class RetryManager:
             self._queue.append(_Batch(now_s, ids, sequences))
             self._queued += len(ids)
         return replies
+
+    def _through_the_door(self, ids: Ids, now_s: float) -> Flags:
+        """Renewals, and as many others as the throttle lets in; the rest is turned away unread, and times out."""
+        is_in: Flags = self.table.is_leased[ids]
+        others = self._rng.permutation(np.flatnonzero(~is_in))
+        count = self._throttle.admit(len(others), self._queued, now_s) if self._throttle is not None else len(others)
+        is_in[others[:count]] = True
+        self.turned_away += len(others) - count
+        return is_in
 
     def tick(self, now_s: float) -> Calls:
         self.expired += len(self.table.expire(now_s))
@@ -154,7 +166,7 @@ class RetryManager:
 
     def _is_late(self, batch: _Batch, now_s: float) -> bool:
         drops = self.policy.recovery is LeaseRecovery.DEADLINE_DROP
-        return drops and now_s > batch.came_s + self.policy.request_timeout_s
+        return drops and now_s > batch.came_s + (1.0 - FINISH_SHARE) * self.policy.request_timeout_s
 
     def _take_from(self, batch: _Batch, units: float, works: list[Work], now_s: float) -> float:
         """Take jobs from the oldest batch, worth about `units`; what they are worth."""

@@ -42,7 +42,8 @@ from evenkeel.model.fleet_policy import FleetPolicy, OnStoreLoss
 FREE, CALLED, QUEUED, WORKING = range(4)
 EARLY_SHARE = 0.2  # of the interval: a renewal that comes no earlier than this is one
 ANSWERS_MIN = 0.05  # of calls that are expected to be answered, at the least
-VERIFY_TRIES_S = 5.0  # between two calls to a host that has not shown that it knows its lease
+VERIFY_EVERY_S = 0.1  # between two looks at all hosts for such
+VERIFY_AGAIN_S = 0.6  # between two calls to a host that has not shown that it knows its lease
 
 
 class SweepManager:
@@ -103,6 +104,10 @@ class SweepManager:
         """Leases that the store knew of when this manager took over: they stand, by the amnesty of the takeover."""
         self.table.adopt(ids, generations, extend_s, now_s)
 
+    def go_on_above(self, generation: int) -> None:
+        """Grants of this epoch up to `generation` are known already."""
+        self._generation = max(self._generation, generation)
+
     def remove(self, ids: Ids) -> None:
         self._free(ids)
         self._establish.cancel(ids)
@@ -162,6 +167,8 @@ class SweepManager:
             ids, generations = ids[~ahead], generations[~ahead]
         else:
             fenced = Replies.none()
+        if not len(ids):
+            return fenced
         self._hear(ids)
         told = self._from_leased(ids, generations, now_s)
         asked = ids[~self.table.is_leased[ids]]
@@ -189,20 +196,38 @@ class SweepManager:
         """Renewals are queued; who only shows that it knows its lease, or does not know it yet, is told at once."""
         table = self.table
         is_leased = table.is_leased[ids]
+        if not is_leased.any():
+            return Replies.none()
         holds = is_leased & (generations == table.generation[ids])
         table.is_heard[ids[holds]] = True
         interval = self._interval_s()
         is_due = holds & (table.due_s[ids] - EARLY_SHARE * interval <= table.clock.at(now_s))
+        self._put_off(ids, is_due, interval, now_s)
         self._renew.offer(ids[is_due], now_s + self.policy.request_timeout_s)
         above = is_leased & (generations > table.generation[ids])
         if above.any():
             # Its lease was recorded, and the record lost with the store: only a new lease can be above it.
             table.end(ids[above])
-            self._order.lost()
         return self._regrants(ids[is_leased & ~is_due & ~above], now_s)
+
+    def _put_off(self, ids: Ids, is_due: Flags, interval: float, now_s: float) -> None:
+        """While hosts are without a lease, those whose lease lasts are told to come again later, and are due no
+        more."""
+        left_s = self._eta_s()
+        if not terms.is_recovering(interval, left_s):
+            return
+        due = np.flatnonzero(is_due)
+        remaining_s = self.table.remaining_s(ids[due], now_s)
+        later_s = terms.put_off_s(interval, left_s, remaining_s, self._rng.random(len(due)))
+        can_wait = later_s > interval
+        waiting = due[can_wait]
+        self.table.due_s[ids[waiting]] = self.table.clock.at(now_s) + later_s[can_wait]
+        is_due[waiting] = False
 
     def _regrants(self, ids: Ids, now_s: float) -> Replies:
         """The leases that stand, told again: no work, nothing extended."""
+        if not len(ids):
+            return Replies.none()
         self.regrants += len(ids)
         left_s = self.table.remaining_s(ids, now_s)
         due_s = np.maximum(self.table.due_s[ids] - self.table.clock.at(now_s), self.policy.poll_min_s)
@@ -256,7 +281,6 @@ class SweepManager:
         if len(over):
             self.expired += len(over)
             self._free(over)
-            self._order.lost()
         self._give_up_calls(now_s)
         self.progress.look(self._missing(), self.table.members, now_s)
         if self._lost_at_s is not None:
@@ -287,25 +311,30 @@ class SweepManager:
         if self.table.leased_count == self.table.members:
             ids = no_ids()
         else:
-            may_be_called = self.table.is_member & ~self.table.is_leased & (self._place == FREE)
-            ids = self._order.next(wanted, may_be_called, now_s)
+            ids = self._order.next(wanted, self._may_be_called, now_s)
         self._held_back = len(ids) >= wanted
         if len(ids) < wanted:
             ids = np.concatenate([ids, self._to_verify(wanted - len(ids), now_s)])
         return self._called_now(ids, now_s)
 
+    def _may_be_called(self, ids: Ids | slice) -> Flags:
+        may: Flags = self.table.is_member[ids] & ~self.table.is_leased[ids] & (self._place[ids] == FREE)
+        return may
+
     def _to_verify(self, count: int, now_s: float) -> Ids:
         """Hosts granted a lease of late that have not shown that they know it: their grant may be lost. Those granted
         longer ago have come again by themselves, by the pace of their last grant."""
         since_s = now_s - self.policy.poll_max_s - self.policy.poll_min_s
-        if self._granted_last_s < since_s:
+        if count <= 0 or self._granted_last_s < since_s or now_s < self._verified_s + VERIFY_EVERY_S:
             return no_ids()
+        self._verified_s = now_s
         table = self.table
         unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self._place == FREE)
-        unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (self._called_s < now_s - VERIFY_TRIES_S)
+        unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (self._called_s < now_s - VERIFY_AGAIN_S)
         return np.flatnonzero(unheard)[:count].astype(np.int32)
 
     _granted_last_s = -np.inf
+    _verified_s = -np.inf
 
     def _called_now(self, ids: Ids, now_s: float) -> Calls:
         if len(ids):
@@ -359,7 +388,6 @@ class SweepManager:
             return []
         ids, late = self._establish.take(_jobs(units, cost), now_s)
         self._place[late] = FREE
-        self._order.lost()
         if not len(ids):
             return []
         self._place[ids] = WORKING
@@ -385,8 +413,6 @@ class SweepManager:
             return Replies.none()
         ok = ok & self.table.is_member[work.ids]
         ids = work.ids[ok]
-        if len(ids) < len(work.ids):
-            self._order.lost()
         self.progress.done(work.units * len(ids) / len(work.ids), self.estimate.per_s)
         due_s, terms_s = self._lease(len(ids))
         self.table.grant(ids, work.generations[ok], due_s, terms_s, now_s)
@@ -409,8 +435,9 @@ class SweepManager:
     def _lease(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """When `count` leases are due, and how long they are."""
         interval = self._interval_s()
-        due_s = terms.due_in_s(interval, self._eta_s(), self._rng.random(count))
-        return due_s, terms.terms_s(interval, due_s, self.policy)
+        left_s = self._eta_s()
+        due_s = terms.due_in_s(interval, left_s, self._rng.random(count))
+        return due_s, terms.terms_s(interval, left_s, due_s, self.policy)
 
     def _free(self, ids: Ids) -> None:
         places = self._place[ids]
@@ -444,7 +471,6 @@ class SweepManager:
             self.amnesties += self.table.clock.stands_still
             self.table.clock.go_on(now_s)
             self._lost_at_s = None
-            self._order.lost()
 
     def superseded(self) -> None:
         self.is_superseded = True

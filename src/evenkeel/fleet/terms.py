@@ -13,8 +13,9 @@ from evenkeel.fleet.arrays import Seconds
 from evenkeel.model.fleet_policy import FleetPolicy
 
 RENEWAL_SHARE = 0.4
-AFTER_RECOVERY = 1.5  # renewals begin when this much of the time still needed has passed
-AFTER_RECOVERY_MAX_S = 1800.0
+AFTER_RECOVERY = 2.0  # times the time still needed: when renewals begin. It may turn out longer
+AFTER_RECOVERY_MAX_S = 3600.0
+SPARE = 1.0  # as much again does a lease last beyond, so that a renewal can be put off
 SHORT_RECOVERY = 0.02  # of the interval: not worth stretching for
 
 
@@ -26,11 +27,23 @@ def interval_s(policy: FleetPolicy, hosts: int, capacity_per_s: float) -> float:
 
 def due_in_s(interval: float, left_s: float, draws: Seconds) -> Seconds:
     """Until the next renewal: `left_s` of recovery still to come, `draws` uniform in [0, 1), one a lease."""
-    if left_s > SHORT_RECOVERY * interval:
+    if is_recovering(interval, left_s):
         return min(AFTER_RECOVERY * left_s, AFTER_RECOVERY_MAX_S) + interval * (0.1 + 0.9 * draws)
     return interval * (0.95 + 0.1 * draws)
 
 
-def terms_s(interval: float, due: Seconds, policy: FleetPolicy) -> Seconds:
+def terms_s(interval: float, left_s: float, due: Seconds, policy: FleetPolicy) -> Seconds:
     """Two renewals may be missed before a lease ends."""
-    return np.minimum(due + 2 * interval, policy.term_max_s)
+    spare_s = SPARE * min(AFTER_RECOVERY * left_s, AFTER_RECOVERY_MAX_S) if is_recovering(interval, left_s) else 0.0
+    return np.minimum(due + spare_s + 2 * interval, policy.term_max_s)
+
+
+def is_recovering(interval: float, left_s: float) -> bool:
+    """Whether what is still to do is worth stretching leases for."""
+    return left_s > SHORT_RECOVERY * interval
+
+
+def put_off_s(interval: float, left_s: float, remaining: Seconds, draws: Seconds) -> Seconds:
+    """Until the next renewal of leases that have `remaining` to go, where this one can wait for the recovery's end;
+    less than one interval where it cannot."""
+    return np.minimum(due_in_s(interval, left_s, draws), remaining - interval)

@@ -61,7 +61,7 @@ class FleetPolicy:
     tick_s: float = 0.02
     work_ahead_s: float = 0.25  # called and queued work, at the measured capacity
     call_timeout_s: float = 0.5
-    poll_share: float = 0.01  # of the capacity that unasked contacts may cost
+    poll_share: float = 0.002  # of the capacity that unasked contacts may cost
     poll_min_s: float = 2.0  # no host polls more often than this
     poll_max_s: float = 10.0  # a host that waits in line says so this often, so that its contact is never older
     launch_share: float = 0.2  # of the capacity, work-conserving
