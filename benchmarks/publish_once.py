@@ -19,6 +19,7 @@ from pathlib import Path
 
 from evenkeel.adapters.clock import AsyncioClock, FreshNonces
 from evenkeel.adapters.dns.keys import tsig_key
+from evenkeel.adapters.dns.settings import collect_rarely
 from evenkeel.adapters.dns.zone_client import ZoneClient
 from evenkeel.adapters.plan_store import last_good
 from evenkeel.endpoints.enactor import Enacted
@@ -127,6 +128,7 @@ async def publish_once(job: Job) -> Done:
 
 
 def main() -> None:
+    collect_rarely()  # as the Enactor's process does
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
     print(json.dumps(asdict(asyncio.run(publish_once(job)))))
 

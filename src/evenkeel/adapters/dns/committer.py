@@ -32,21 +32,20 @@ from evenkeel.wire.update import BadTransaction, TooBig, encode_update
 _DIVIDED = frozenset({Rcode.FORMERR, Rcode.REFUSED, Rcode.NOTZONE})
 # SERVFAIL may mean one transaction too (BIND: more records in a set than it allows), or an innocent bystander: Knot
 # answers so to updates that waited beside one that it could not process, another client's included. So it is divided
-# and tried again, unless nothing else comes any more: then it is the server.
+# and tried again with nothing beside it, unless nothing else comes any more: then it is the server.
 _SERVFAIL_TRIES = 3
 _SERVFAILS_IN_A_ROW_MAX = 8
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """One commit under way. `own`: names it writes or compares exactly; `shared`: names it only asks about."""
+    """One commit under way. `owners`: of the names it writes; `asked`: foreign endpoints that it only asks about."""
 
     transaction: Transaction
     future: asyncio.Future[Commit]
-    owners: dict[str, Owner]  # of the names it writes
+    owners: dict[str, Owner]
     endpoints: set[str]
-    own: set[str]
-    shared: list[str]
+    asked: set[str]
     deadline: float
     servfails: int = 0
 
@@ -75,11 +74,13 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Pending] = deque()
         self._groups: deque[list[_Pending]] = deque()  # what was refused together and goes again, divided
+        self._suspects: deque[list[_Pending]] = deque()  # the same, but nothing else may be in flight beside each
         self._busy: set[str] = set()
         self._parked: dict[str, list[_Pending]] = {}
         self._in_flight = 0
         self._octets_each = 256.0  # of a transaction, as seen lately
         self._flush_due = False
+        self._is_alone = False  # a suspect is in flight, or waits until nothing is
         self._reconnecting = False
         self._sorting: list[list[_Pending]] = []  # refused groups that wait for the view
         self._sweep: asyncio.TimerHandle | None = None
@@ -107,11 +108,12 @@ class Committer:
             task.cancel()
         if self._sweep is not None:
             self._sweep.cancel()
-        grouped = [*self._parked.values(), *self._groups, *self._sorting]
+        grouped = [*self._parked.values(), *self._groups, *self._suspects, *self._sorting]
         waiting = [*self._queue, *(pending for group in grouped for pending in group)]
         self._fail(waiting, NotSent(f"{self._line.server}: the client is closed"))
         self._queue.clear()
         self._groups.clear()
+        self._suspects.clear()
         self._parked.clear()
 
     @property
@@ -121,7 +123,7 @@ class Committer:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue) + sum(map(len, self._parked.values())) + sum(map(len, self._groups))
+        return len(self._queue) + sum(map(len, (*self._parked.values(), *self._groups, *self._suspects)))
 
     def _pending(self, transaction: Transaction) -> _Pending:
         owners: dict[str, Owner] = {}
@@ -129,16 +131,18 @@ class Committer:
             name = change.rrset.name if isinstance(change, AddRRs) else change.name
             if name not in owners:
                 owners[name] = owner(name)
-        own, shared = set(owners), list[str]()
+        endpoints = {_key(name, whose) for name, whose in owners.items()}
+        asked: set[str] = set()
+        exact: set[str] = set()
         for requirement in transaction.requires:
-            if requirement.name not in own:
-                if type(requirement) is RRsetEquals:
-                    own.add(requirement.name)
-                else:
-                    shared.append(requirement.name)
-        endpoints = {whose.endpoint for whose in owners.values()}
+            name = requirement.name
+            if name not in owners:
+                # Exact values of one set must not meet in a message: together they would be taken for one value.
+                (exact if type(requirement) is RRsetEquals else asked).add(_key(name, owner(name)))
+        asked -= endpoints
+        endpoints |= exact
         deadline = self._loop.time() + self._settings.commit_deadline_s
-        return _Pending(transaction, self._loop.create_future(), owners, endpoints, own, shared, deadline)
+        return _Pending(transaction, self._loop.create_future(), owners, endpoints, asked, deadline)
 
     # --- sending --------------------------------------------------------------------------------------
 
@@ -154,36 +158,43 @@ class Committer:
         if connection is None:
             self._reconnect_soon()
             return
-        while self._in_flight < self._settings.messages_in_flight_max and not self._closed:
-            group = self._groups.popleft() if self._groups else self._pick()
-            if not group:
-                break
+        while group := self._next():
             self._send(connection, group)
         if self._queue and self._sweep is None:
             self._sweep = self._loop.call_at(self._queue[0].deadline, self._expire)
+
+    def _next(self) -> list[_Pending] | None:
+        """What to send now; None where nothing may be sent, or there is nothing."""
+        if self._closed or self._in_flight >= (1 if self._is_alone else self._settings.messages_in_flight_max):
+            return None
+        if self._suspects:
+            self._is_alone = True
+            return None if self._in_flight else self._suspects.popleft()
+        self._is_alone = False
+        return self._groups.popleft() if self._groups else self._pick()
 
     def _pick(self) -> list[_Pending]:
         """The next message's transactions, their endpoints marked busy."""
         by_octets = int(self._settings.message_octets_max * 0.9 / self._octets_each)
         count_max = max(1, min(self._settings.transactions_max, by_octets))
         group: list[_Pending] = []
-        own: set[str] = set()
-        shared: set[str] = set()
+        written: set[str] = set()
+        asked: set[str] = set()
         queue, busy = self._queue, self._busy
         while queue and len(group) < count_max:
             pending = queue.popleft()
             if pending.future.done():
                 continue
-            taken = pending.endpoints & busy
-            if taken:
-                self._parked.setdefault(min(taken), []).append(pending)
+            endpoints = pending.endpoints
+            if not endpoints.isdisjoint(busy):
+                self._parked.setdefault(min(endpoints & busy), []).append(pending)
                 continue
-            if not (own.isdisjoint(pending.own) and own.isdisjoint(pending.shared) and shared.isdisjoint(pending.own)):
+            if not (written.isdisjoint(pending.asked) and asked.isdisjoint(endpoints)):
                 queue.appendleft(pending)
                 break
-            own |= pending.own
-            shared.update(pending.shared)
-            busy |= pending.endpoints
+            written |= endpoints
+            asked |= pending.asked
+            busy |= endpoints
             group.append(pending)
         return group
 
@@ -194,7 +205,10 @@ class Committer:
             )
         except TooBig as error:
             self._octets_each = max(self._octets_each, error.octets / len(group))
-            self._divide(group, error)
+            if len(group) > 1:
+                self._halve(group, self._groups)
+            else:
+                self._finish(group, error)
             return
         except BadTransaction as error:
             self._finish([group.pop(error.index)], error)
@@ -213,7 +227,7 @@ class Committer:
         reply.add_done_callback(lambda done: self._replied(group, done))
 
     def _reconnect_soon(self) -> None:
-        if (self._queue or self._groups) and not self._reconnecting:
+        if (self._queue or self._groups or self._suspects) and not self._reconnecting:
             self._reconnecting = True
             self._spawn(self._reconnect())
 
@@ -222,10 +236,13 @@ class Committer:
             await self._line.connection()
         except NotSent as error:
             now = self._loop.time()
-            regrouped = [one for group in self._groups for one in group]
-            late = [one for one in regrouped if one.deadline <= now]
-            self._groups = deque([[one] for one in regrouped if one.deadline > now])
-            self._finish(late, error)
+            for groups in (self._groups, self._suspects):
+                waiting = [*groups]
+                groups.clear()
+                for group in waiting:
+                    self._finish([one for one in group if one.deadline <= now], error)
+                    if any(one.deadline > now for one in group):
+                        groups.append([one for one in group if one.deadline > now])
             self._expire(error)
         finally:
             self._reconnecting = False
@@ -274,7 +291,7 @@ class Committer:
         elif reply.rcode in _DIVIDED:
             self._divide(group, ServerRefused(reply.rcode, what))
         elif reply.rcode == Rcode.SERVFAIL and self._is_worth_another_try(group):
-            self._halve(group)
+            self._halve(group, self._suspects)
         else:
             self._doubt(group)
             self._finish(group, ServerRefused(reply.rcode, what))
@@ -299,7 +316,7 @@ class Committer:
         for one in group:
             (rest if all(map(self._view.holds, one.transaction.requires)) else lost).append(one)
         if not lost:
-            self._halve(group)
+            self._halve(group, self._groups)
             return
         self._doubted(lost, Commit.REFUSED)
         if rest:
@@ -308,15 +325,15 @@ class Committer:
     def _divide(self, group: list[_Pending], why: EvenkeelError) -> None:
         """Two halves go again; one transaction alone has had its verdict: `why`."""
         if len(group) > 1:
-            self._halve(group)
+            self._halve(group, self._suspects)
             return
         self._doubt(group)
         self._finish(group, why)
 
-    def _halve(self, group: list[_Pending]) -> None:
+    def _halve(self, group: list[_Pending], into: deque[list[_Pending]]) -> None:
         self.counts.halved += 1
         middle = len(group) // 2
-        self._groups += [half for half in (group[:middle], group[middle:]) if half]
+        into += [half for half in (group[:middle], group[middle:]) if half]
 
     def _is_worth_another_try(self, group: list[_Pending]) -> bool:
         for one in group:
@@ -370,6 +387,11 @@ class Committer:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _key(name: str, whose: Owner) -> str:
+    """What takes turns: an endpoint with all its names; the kill switch by itself, though it stands at the zone's."""
+    return name if whose.prefix == "_freeze" else whose.endpoint
 
 
 def _alike(error: EvenkeelError) -> EvenkeelError:

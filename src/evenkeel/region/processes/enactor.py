@@ -15,6 +15,7 @@ from pathlib import Path
 import prometheus_client
 
 from evenkeel.adapters.clock import AsyncioClock, FreshNonces
+from evenkeel.adapters.dns.settings import collect_rarely
 from evenkeel.adapters.dns.zone_client import ZoneClient
 from evenkeel.adapters.plan_store.client import PlanStoreClient
 from evenkeel.endpoints.enactor import Enacted
@@ -48,6 +49,7 @@ class Metrics:
 
 async def main(runtime: Runtime) -> None:
     """Enact until told to stop."""
+    collect_rarely()
     region, metrics = runtime.region, Metrics(runtime.registry)
     last_good = Path(region.state_dir) / "last-good-plan" / f"{runtime.component}.plan"
     async with contextlib.AsyncExitStack() as stack:
