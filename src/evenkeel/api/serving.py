@@ -11,6 +11,8 @@ from typing import Any
 
 import uvicorn
 from fastapi import Request
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evenkeel.model.region import HostPort
 
@@ -89,3 +91,46 @@ def bearer(request: Request) -> str:
 def is_token(presented: str, token: str) -> bool:
     """Compared in constant time."""
     return hmac.compare_digest(presented.encode(), token.encode())
+
+
+class BoundedBodies:
+    """ASGI middleware: a request whose body is over the bound is answered 413, before it is held."""
+
+    def __init__(self, app: ASGIApp, octets_max: int) -> None:
+        self._app = app
+        self._octets_max = octets_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self._octets_max:
+            await self._refuse(scope, receive, send)
+            return
+        octets = 0
+        has_begun = False
+
+        async def counted() -> Message:
+            nonlocal octets
+            message = await receive()
+            octets += len(message.get("body", b""))
+            if octets > self._octets_max:
+                raise TooLarge
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted, noted)
+        except TooLarge:
+            if not has_begun:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        what = f"the body is over {self._octets_max} octets"
+        body = {"error": {"code": "RequestTooLarge", "message": what}}
+        await JSONResponse(body, 413, {"Connection": "close"})(scope, receive, send)

@@ -29,6 +29,12 @@ class EventKind(StrEnum):
     HEALTH = "health"
     UNREACHABLE = "unreachable"
     RECOVERED = "recovered"
+    TOOK_OVER = "took-over"  # a droplet manager has an az from now on
+    JOINED = "joined"  # a host
+    LEASES = "leases"  # a recovery of leases began, or is over
+    LAUNCHED = "launched"
+    TERMINATED = "terminated"
+    THROTTLED = "throttled"  # an operator's remedy for a queue that collapsed
 
 
 @dataclass(frozen=True, slots=True)

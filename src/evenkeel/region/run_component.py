@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     with _log(asked, region.state_dir) as log:
         journal = FileJournal(region.state_dir, asked.component)
-        runtime = Runtime(region, asked.component, journal, log, CollectorRegistry())
+        runtime = Runtime(region, asked.component, journal, log, CollectorRegistry(), supervisor=asked.supervisor)
         gc.freeze()  # what was imported is not looked at again by any later collection
         try:
             return asyncio.run(_run(cast("Main", code.main), runtime, place))

@@ -29,6 +29,7 @@ class Runtime:
     log: FilteringBoundLogger
     registry: CollectorRegistry
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    supervisor: int = 0  # pid of `evenkeel up`, with which this process and what it starts are to end; 0: none
     status: dict[str, object] = field(default_factory=dict)
 
     def secret(self, name: str) -> str:
