@@ -28,5 +28,8 @@ def why_unsafe(policy: DnsPolicy, standing: Standing, answer: Answer, *, restore
         return f"it would leave {after} addresses, the floor is {policy.addresses_min}"
     dropped_max = policy.removed_share_max * before
     if before - after > dropped_max and not restores:
-        return f"it would drop {before - after} of {before} addresses at once, at most {int(dropped_max)} may go"
+        return (
+            f"it would drop {before - after} of {before} addresses at once, at most {int(dropped_max)} may go; "
+            "raise [policy] removed-share-max for as long as this is meant"
+        )
     return ""

@@ -1,10 +1,8 @@
-"""The plan store as Planners and Enactors see it."""
+"""The newest plan as Enactors read it; `ports.plan_store` is the store in full."""
 
 from __future__ import annotations
 
 from typing import Protocol, TypeVar
-
-from evenkeel.model.plan import Plan, PlanDelta
 
 P_co = TypeVar("P_co", covariant=True)
 
@@ -17,16 +15,4 @@ class PlanReader(Protocol[P_co]):
 
     async def newest(self) -> P_co | None:
         """The newest plan known, or None where there has never been one. Never older than an earlier reply."""
-        ...
-
-
-class PlanAppender(Protocol):
-    """What a Planner needs."""
-
-    async def newest(self) -> Plan:
-        """The newest plan in the store (generation 0: none yet). Raises `Unreachable`."""
-        ...
-
-    async def append(self, delta: PlanDelta) -> bool:
-        """Append `delta` if the store's newest generation is still `delta.previous`; False where it is not."""
         ...
