@@ -9,6 +9,7 @@ whole process takes, start included, is for the caller to measure.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import resource
 import sys
@@ -86,8 +87,7 @@ class Enacting:
         clock, journal = AsyncioClock(), NoJournal()
         guarded = GuardedZone(client.zone, client, SAFE, "bench", FreshNonces(), clock, journal)
         self._desk = ZoneEnacting(guarded, plans, SAFE, clock, journal, self._count)
-        self._stopping = asyncio.Event()
-        self._task = asyncio.create_task(self._desk.run(self._stopping))
+        self._task = asyncio.create_task(self._desk.run(asyncio.Event()))
 
     async def publish(self, names: list[str], lane: Lane) -> float:
         """Seconds from offering `names` until each has been published."""
@@ -100,9 +100,9 @@ class Enacting:
         return time.perf_counter() - began
 
     async def stop(self) -> None:
-        self._stopping.set()
-        self._desk.offer([], Lane.ROUTINE)
-        await self._task
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
 
     def _count(self, outcome: Enacted, number: int) -> None:
         self.outcomes[outcome] += number
