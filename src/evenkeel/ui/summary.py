@@ -28,7 +28,7 @@ def summary(outcome: Outcome) -> list[str]:
         asked = "" if each.is_required else "  (not asked for)"
         first = each.first
         at = f"  {clock_text(script, first.at_us)} {first.endpoint}: {first.detail}" if first is not None else ""
-        lines.append(f"  {mark} {each.invariant.value:<17}{asked}{at}")
+        lines.append(f"  {mark} {each.invariant.value:<17}{asked}{at}".rstrip())
     if outcome.clients:
         lines += ["", "clients"] + [f"  {clients_text(each)}" for each in outcome.clients.values()]
     verdict = "GOOD: all that the scenario asks for came true"

@@ -217,6 +217,6 @@ def _keys(shape: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union:
+    if isinstance(annotation, UnionType) or typing.get_origin(annotation) in (typing.Union, list):
         return next((model for part in typing.get_args(annotation) if (model := _model_in(part))), None)
     return None
