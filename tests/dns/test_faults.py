@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import struct
 import time
 from collections.abc import Callable
@@ -252,5 +253,51 @@ def test_a_failing_server_is_not_stormed_with_retries() -> None:
         async with answering(failing) as zone, ZoneClient(zone, KEY, IMPATIENT) as client:
             await ends(client, [flip(number, 1) for number in range(1000)])
             assert client.counts.messages < 200
+
+    asyncio.run(run())
+
+
+# --- a server that goes back in time ----------------------------------------------------------------------
+
+
+def forget(server: Server) -> None:
+    """The server comes back with nothing but what its zone began with, as from a backup."""
+    server.stop()
+    for path in server.folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif ".zone" in path.name:
+            path.unlink()
+    server.restart()
+
+
+def test_a_server_restored_from_a_backup_is_believed(server: Server) -> None:
+    """Its serial may be older than ours, or unknown to it: the whole zone is taken in anew, and listeners are told."""
+
+    async def run() -> None:
+        async with ZoneClient(server.zone(ZONE), server.key, IMPATIENT) as client:
+            for generation in range(1, 6):
+                standing = await client.read(endpoint(1))
+                assert await client.commit(flip(1, generation, standing)) is Commit.APPLIED
+                await client.refresh()
+            told: list[list[str] | None] = []
+            client.tell_touched(told.append)
+            await asyncio.to_thread(forget, server)
+            assert await until_readable(client, endpoint(1)) == Reading()
+            assert None in told
+            assert await client.commit(flip(1, 7)) is Commit.APPLIED
+
+    asyncio.run(run())
+
+
+def test_a_zone_is_followed_through_restarts(server: Server) -> None:
+    async def run() -> None:
+        async with ZoneClient(server.zone(ZONE), server.key, IMPATIENT) as client:
+            for generation in range(1, 4):
+                standing = await until_readable(client, endpoint(1))
+                assert await client.commit(flip(1, generation, standing)) is Commit.APPLIED
+                await asyncio.to_thread(server.kill if generation % 2 else server.stop)
+                await asyncio.to_thread(server.restart)
+                assert (await until_readable(client, endpoint(1))).fences[0].startswith(f"g={generation};")
 
     asyncio.run(run())
