@@ -12,10 +12,11 @@ from evenkeel.adapters.dns.resolve import ServerResolver
 from evenkeel.adapters.dns.zone_client import ZoneClient
 from evenkeel.check.automation import Automation, Config
 from evenkeel.check.dns_properties import dns_properties
-from evenkeel.check.drive import Asked, Diverged, Driver, find_way
+from evenkeel.check.drive import Diverged, Driver
 from evenkeel.check.search import Search
 from evenkeel.check.trace import Taken, way_that_breaks, way_to
 from evenkeel.check.verify import check
+from evenkeel.check.way import Asked, find_way
 from evenkeel.model.errors import InputError
 from evenkeel.model.policy import OCTOBER_2025, SAFE
 from evenkeel.testing.servers import Server

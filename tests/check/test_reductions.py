@@ -91,6 +91,17 @@ def test_refusing_hopeless_writes_at_once_loses_no_zone_and_no_verdict(policy: D
     assert is_recoverable(reduced) is is_recoverable(whole)
 
 
+@POLICIES
+@pytest.mark.parametrize("faults", [0, 1])
+def test_appending_just_before_somebody_reads_loses_no_zone_and_no_verdict(policy: DnsPolicy, faults: int) -> None:
+    config = small(policy, faults=faults, plans=3 - faults)
+    reduced, whole = explored(replace(config, lazy_appends=True)), explored(config)
+    assert reduced.count < whole.count
+    assert zones(reduced) == zones(whole)
+    assert broken(reduced) == broken(whole)
+    assert is_recoverable(reduced) is is_recoverable(whole)
+
+
 @pytest.mark.parametrize("faults", [0, 1])
 def test_one_endpoint_stands_for_each(faults: int) -> None:
     one = explored(small(SAFE_1, plans=2, faults=faults))

@@ -69,8 +69,9 @@ class Config:
     fault_kinds: frozenset[Fault] = frozenset(Fault)
     server_guard: bool = False  # the server's own never-empty guard, which only the embedded server has
     lock_expires: bool = True
+    lazy_appends: bool = False  # reduction: the Planner appends just before somebody reads
+    plans_read: frozenset[int] = frozenset()  # a part of the space: the only plans that are ever read; empty: all
     fold_hopeless: bool = True  # reduction: a write that is certain to be refused is refused at once
-    merge_hopeless: bool = True  # reduction: of a ticket that is out of date only what can still matter is kept
     workflows: Workflows = field(default_factory=Workflows)
     zone_maker: ZoneMaker = guarded_zone
     nonce: str = ""  # what a source of nonces that repeats would give; "" for a sound one
@@ -263,7 +264,7 @@ class Automation:
     # --- the Planner --------------------------------------------------------------------------------------
 
     def _plan(self, local: int, newest: int) -> list[Outcome]:
-        if newest >= self.config.plans:
+        if newest >= self.config.plans or self.config.lazy_appends:
             return []
         return [Outcome(local, newest + 1, self._labels.id("append: applied"))]
 
@@ -272,15 +273,22 @@ class Automation:
     def _enact(self, process: int, enacting: Enacting, service: int) -> Iterator[Outcome]:
         call = self.call(enacting)
         if call.port == "plans":
-            reply = PLAN if service else None
-            at = self.stages[enacting.stage].automaton.after(enacting.at, reply)
-            label = self._labels.id(f"{call.method}: {service or 'none'}")
-            for settled in self._settled(replace(enacting, at=at, plan=service)):
-                yield Outcome(self._locals.id(settled), service, label)
+            yield from self._read_plan(enacting, service)
         else:
             yield from self._at_zone(process, enacting, call, service)
         if Fault.CRASH in self.config.fault_kinds and self.config.faults:
             yield from self._crash(process, enacting, call, service)
+
+    def _read_plan(self, enacting: Enacting, stands: int) -> Iterator[Outcome]:
+        last = self.config.plans if self.config.lazy_appends else stands
+        read = self.config.plans_read or range(last + 1)
+        for newest in range(stands, last + 1):
+            if newest not in read and newest != stands:
+                continue
+            at = self.stages[enacting.stage].automaton.after(enacting.at, PLAN if newest else None)
+            label = self._labels.id(f"newest: {newest or 'none'}")
+            for settled in self._settled(replace(enacting, at=at, plan=newest)):
+                yield Outcome(self._locals.id(settled), newest, label)
 
     def _asking(self, process: int, enacting: Enacting, call: Call, now_ms: int = 0) -> Asking:
         """The call with what its symbols stand for."""

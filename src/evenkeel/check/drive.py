@@ -17,7 +17,7 @@ from evenkeel.check.automation import PLANNER, STORE, Automation, Enacting, Trav
 from evenkeel.check.exchange import NODE, PLAN, SteadyClock, Unread, plan_at
 from evenkeel.check.model import EMPTY_SLOT
 from evenkeel.check.story import EndpointShown, StoryStep, tell
-from evenkeel.check.trace import Global, Taken, apply
+from evenkeel.check.trace import Taken
 from evenkeel.check.zone_steps import Step, word
 from evenkeel.endpoints import layout
 from evenkeel.endpoints.guarded_zone import LOCK_EXPIRY_MS, GuardedZone
@@ -32,15 +32,6 @@ class Diverged(EvenkeelError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A step of a trace as a file tells it: who did what where."""
-
-    process: str
-    endpoint: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
 class Driven:
     """A step taken again: what the server replied, and what a client then gets from its endpoint."""
 
@@ -48,41 +39,6 @@ class Driven:
     action: str
     endpoint: str
     answer: tuple[str, ...]
-
-
-def find_way(model: Automation, asked: Sequence[Asked]) -> list[Taken]:
-    """The steps of the model that a file's trace stands for. Raises `InputError` where there are none."""
-    local, service = model.start()
-    best: list[Taken] = []
-
-    def search(here: Global, steps: list[Taken]) -> bool:
-        nonlocal best
-        best = max(best, steps, key=len)
-        if len(steps) == len(asked):
-            return True
-        return any(search(step.after, [*steps, step]) for step in _matching(model, here, asked[len(steps)]))
-
-    if not search(Global(tuple(local), tuple(service)), []):
-        step = asked[len(best)]
-        raise InputError.one(
-            f"trace, step {len(best) + 1}", f"{step.process} cannot do {step.action!r} there", "use the options it had"
-        )
-    return best
-
-
-def _matching(model: Automation, here: Global, asked: Asked) -> list[Taken]:
-    found = []
-    for process, local in enumerate(here.locals):
-        service = model.service_of(local) if model.local_state(local) is not None else -1
-        if service < 0 or model.process_name(process) != asked.process:
-            continue
-        if (model.shape.services[service] if service != STORE else "") != asked.endpoint:
-            continue
-        for outcome in model.step(process, local, here.services[service]):
-            after = apply(model, here, process, service, outcome)
-            if after is not None and model.labels[outcome.label] == asked.action:
-                found.append(Taken(process, service, outcome, here, after))
-    return found
 
 
 class Interposed:

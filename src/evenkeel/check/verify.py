@@ -13,6 +13,7 @@ from evenkeel.check.recovery import unrecoverable
 from evenkeel.check.search import Bounds, Progress, Search, Space
 from evenkeel.check.story import StoryStep, tell
 from evenkeel.check.trace import Taken, way_that_breaks, way_to
+from evenkeel.check.way import as_asked, find_way, unreduced
 from evenkeel.check.zone_steps import Step
 from evenkeel.model.errors import InputError
 from evenkeel.model.plan import Layout
@@ -21,6 +22,9 @@ from evenkeel.model.policy import CleanUpBy, DnsPolicy
 # Once something is broken, how much further to look for something worse: states, and as a multiple of those so far.
 PATIENCE_STATES = 3_000_000
 PATIENCE_FACTOR = 20
+
+# With more plans than this a part of the space is searched for a violation first: the one in which few plans are read.
+PLANS_PROBED_FROM = 8
 
 
 class Verdict(StrEnum):
@@ -38,6 +42,7 @@ class Reduction(StrEnum):
 
     SYMMETRY = "symmetry"  # Enactors are alike
     ENDPOINTS = "endpoints"  # one endpoint stands for each, where the policy passes nothing from one to the next
+    APPENDS = "appends"  # partial order: the Planner appends just before somebody reads
     HOPELESS = "hopeless"  # partial order: a write that is certain to be refused waits for nobody
 
 
@@ -71,6 +76,7 @@ class Report:
     plans: int
     endpoints: int
     endpoints_explored: int
+    plans_read: tuple[int, ...]  # where a part of the space was enough to find a violation: the only plans read there
     keep: int
     faults: int
     policy: DnsPolicy
@@ -100,8 +106,22 @@ def check(
     """Explore `config` and judge it. Raises `InputError` for a property that does not exist."""
     wanted = wanted or Wanted()
     explored = _sliced(config, wanted)
-    all_of = properties or dns_properties(config.policy, config.plans, config.enactors)
-    model = Automation(explored, _chosen(all_of, wanted.names))
+    all_of = _chosen(properties or dns_properties(config.policy, config.plans, config.enactors), wanted.names)
+    if config.plans > PLANS_PROBED_FROM and explored.lazy_appends:
+        probed = _explored(config, replace(explored, plans_read=_telling(config)), wanted, all_of, on_progress)
+        if any(each.verdict is Verdict.VIOLATED and each.kind == "always" for each in probed.properties):
+            return probed
+    return _explored(config, explored, wanted, all_of, on_progress)
+
+
+def _explored(
+    config: Config,
+    explored: Config,
+    wanted: Wanted,
+    properties: Properties,
+    on_progress: Callable[[Progress], None] | None,
+) -> Report:
+    model = Automation(explored, properties)
     space = Search(
         model,
         symmetric=Reduction.SYMMETRY in wanted.reductions,
@@ -113,6 +133,18 @@ def check(
     return _report(config, explored, wanted, model, space, judged, way)
 
 
+def _telling(config: Config) -> frozenset[int]:
+    """Of many plans the few between which ages differ most: what they show is true, and is found soon."""
+    kept = config.policy.keep_generations
+    return frozenset({1, min(kept + 2, config.plans), config.plans})
+
+
+def told(model: Automation, way: Sequence[Taken]) -> tuple[Automation, list[Taken]]:
+    """The way as it goes without reductions, and the automation that it goes through."""
+    whole = unreduced(model)
+    return whole, find_way(whole, as_asked(model, way))
+
+
 def can_slice(config: Config) -> bool:
     """Whether nothing passes from one endpoint to the next: every endpoint's work begins with the newest plan."""
     return config.policy.fenced and config.policy.clean_up is CleanUpBy.REACHABILITY
@@ -120,7 +152,7 @@ def can_slice(config: Config) -> bool:
 
 def _sliced(config: Config, wanted: Wanted) -> Config:
     folds = Reduction.HOPELESS in wanted.reductions
-    config = replace(config, fold_hopeless=folds)
+    config = replace(config, fold_hopeless=folds, lazy_appends=Reduction.APPENDS in wanted.reductions)
     if Reduction.ENDPOINTS in wanted.reductions and can_slice(config):
         return replace(config, endpoints=1)
     return config
@@ -170,20 +202,24 @@ def _judge(model: Automation, space: Space) -> tuple[list[Judged], Way | None]:
         if found is not None:
             ways.append((always.name, way_that_breaks(space, found)))
         verdict = undecided if found is None else Verdict.VIOLATED
-        judged.append(Judged(always.name, "always", always.says, verdict, len(ways[-1][1]) if found else 0))
+        judged.append(Judged(always.name, "always", always.says, verdict, _length(model, ways) if found else 0))
     goal = model.properties.recoverable
     if goal is not None:
         stuck: list[int] = unrecoverable(space, goal).tolist() if space.complete else []
         if len(stuck):
             ways.append((goal.name, way_to(space, stuck[0])))
         verdict = Verdict.VIOLATED if len(stuck) else undecided
-        judged.append(Judged(goal.name, "recoverable", goal.says, verdict, len(ways[-1][1]) if len(stuck) else 0))
+        judged.append(Judged(goal.name, "recoverable", goal.says, verdict, _length(model, ways) if stuck else 0))
     labels = space.labels()
     for sometimes in model.properties.sometimes:
         is_seen = any(sometimes.seen(label) for label in labels)
         verdict = Verdict.HOLDS if is_seen else Verdict.VIOLATED if space.complete else Verdict.INCOMPLETE
         judged.append(Judged(sometimes.name, "sometimes", sometimes.says, verdict))
     return judged, ways[0] if ways else None
+
+
+def _length(model: Automation, ways: Sequence[Way]) -> int:
+    return len(as_asked(model, ways[-1][1]))
 
 
 def _report(
@@ -214,6 +250,7 @@ def _report(
         plans=config.plans,
         endpoints=config.endpoints,
         endpoints_explored=explored.endpoints,
+        plans_read=tuple(sorted(explored.plans_read)),
         keep=config.policy.keep_generations,
         faults=config.faults,
         policy=config.policy,
@@ -222,7 +259,7 @@ def _report(
         server_guard=config.server_guard,
         reductions=tuple(sorted(wanted.reductions)),
         properties=tuple(judged),
-        trace=tell(model, way[1]) if way else (),
+        trace=tell(*told(model, way[1])) if way else (),
     )
 
 

@@ -45,7 +45,7 @@ def check(
     guard: Annotated[bool, typer.Option("--server-guard", help="The server refuses to empty an endpoint.")] = False,
     only: Annotated[list[str] | None, typer.Option("--property", help="Only this property; may be repeated.")] = None,
     without: Annotated[
-        list[str] | None, typer.Option(help="Without this reduction (symmetry, endpoints, hopeless); may be repeated.")
+        list[str] | None, typer.Option(help="Without symmetry, endpoints, appends or hopeless; may be repeated.")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="The policies between the two ends, as a table.")] = False,
     max_states: Annotated[int, typer.Option(min=1, help="Give up beyond as many states.")] = 200_000_000,

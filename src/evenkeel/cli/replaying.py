@@ -10,8 +10,9 @@ import msgspec
 
 from evenkeel.check.automation import Automation
 from evenkeel.check.dns_properties import dns_properties
-from evenkeel.check.drive import Asked, Driven, Driver, find_way
+from evenkeel.check.drive import Driven, Driver
 from evenkeel.check.verify import Report, config_of
+from evenkeel.check.way import Asked, find_way
 from evenkeel.model.errors import InputError
 from evenkeel.model.region import Region
 from evenkeel.region.keys import zone_key
