@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from evenkeel import __version__
-from evenkeel.cli import check, files, levers, planning, rehearse, reporting, running, watching
+from evenkeel.cli import check, files, fleet, levers, planning, rehearse, reporting, running, watching
 from evenkeel.cli.output import report_error, wants_json
 from evenkeel.model.errors import EvenkeelError, InternalError
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (running, reporting, watching, planning, check, rehearse, files, levers):
+for group in (running, reporting, watching, planning, check, rehearse, fleet, files, levers):
     group.add_to(app)
 
 

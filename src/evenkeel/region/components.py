@@ -47,11 +47,11 @@ class Kind(StrEnum):
 # Started in this order, stopped in the reverse one. Nothing depends on it but quiet journals: every component
 # bears that what it talks to is not there yet.
 WAVES: tuple[tuple[Kind, ...], ...] = (
-    (Kind.NAMESERVER, Kind.PLAN_STORE, Kind.BACKEND),
+    (Kind.NAMESERVER, Kind.PLAN_STORE, Kind.BACKEND, Kind.TABLE_SERVICE),
     (Kind.PLANNER, Kind.VANTAGE),
     (Kind.ENACTOR, Kind.AUDIT),
-    (Kind.TABLE_SERVICE, Kind.DROPLET_MANAGER),
-    (Kind.LAUNCH_API, Kind.AGENT),
+    (Kind.DROPLET_MANAGER, Kind.LAUNCH_API),
+    (Kind.AGENT,),
 )
 
 

@@ -1,0 +1,322 @@
+"""The lease store on disk: SQLite in WAL mode, shared by the front ends of one machine, synced before each reply.
+
+Every write is one transaction that takes the file's write lock first, so what it compares cannot change before it sets:
+that is the compare-and-set of the takeover, and the fence of every manager's write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from evenkeel.model.errors import InputError, Refusal, StoreCorrupt, StoreUnwritable
+from evenkeel.model.fleet import (
+    EPOCH_MAX,
+    Amnesty,
+    Granted,
+    Host,
+    HostState,
+    Instance,
+    InstanceSpec,
+    InstanceState,
+    Tenure,
+)
+from evenkeel.ports.fleet import Superseded
+
+T = TypeVar("T")
+
+BUSY_MS = 2000
+TERMINATED_KEPT_S = 3600
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE tenures (
+    az TEXT PRIMARY KEY, epoch INTEGER NOT NULL, manager TEXT NOT NULL, capacity_per_s REAL NOT NULL DEFAULT 0,
+    amnesty_epoch INTEGER NOT NULL DEFAULT 0, amnesty_generation INTEGER NOT NULL DEFAULT 0,
+    amnesty_extend_s REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE hosts (
+    az TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL UNIQUE, cpus INTEGER NOT NULL,
+    memory_mib INTEGER NOT NULL, state TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (az, number)
+) WITHOUT ROWID;
+CREATE TABLE instances (
+    instance TEXT PRIMARY KEY, account TEXT NOT NULL, token TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL,
+    memory_mib INTEGER NOT NULL, az TEXT NOT NULL, host TEXT NOT NULL, generation INTEGER NOT NULL,
+    state TEXT NOT NULL, address TEXT NOT NULL DEFAULT '', ended_at_s INTEGER
+) WITHOUT ROWID;
+CREATE INDEX instances_by_launch ON instances (account, token);
+CREATE INDEX instances_by_az ON instances (az);
+"""
+_HOST = "number, name, az, cpus, memory_mib, state, generation"
+_INSTANCE = "instance, account, token, kind, cpus, memory_mib, az, host, generation, state, address"
+
+
+class SqliteTables:
+    """`ports.fleet.LeaseStore`. Calls run one after the other on a thread of their own."""
+
+    def __init__(self, path: Path, *, wall_s: Callable[[], float] = time.time) -> None:
+        """Open or create. Raises `StoreCorrupt`, `StoreUnwritable`, `InputError`."""
+        self._path, self._wall_s = path, wall_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tables")
+        try:
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError.one(str(path), f"cannot be made: {error.strerror}", "mend the folder's mode") from error
+        self._db = self._said_plainly(self._opened)
+
+    def close(self) -> None:
+        """Waits for the call that is running."""
+        self._thread.shutdown()
+        self._db.close()
+
+    # --- who manages ----------------------------------------------------------------------------------
+
+    async def tenure(self, az: str) -> Tenure:
+        return await self._run(lambda: self._tenure(az))
+
+    async def take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
+        return await self._write(lambda: self._take(az, manager, seen_epoch, extend_s))
+
+    async def record_amnesty(self, az: str, amnesty: Amnesty) -> None:
+        await self._write(lambda: self._record_amnesty(az, amnesty))
+
+    async def record_capacity(self, az: str, epoch: int, capacity_per_s: float) -> None:
+        def record() -> None:
+            self._check(az, epoch)
+            self._db.execute("UPDATE tenures SET capacity_per_s = ? WHERE az = ?", (capacity_per_s, az))
+
+        await self._write(record)
+
+    # --- hosts ----------------------------------------------------------------------------------------
+
+    async def hosts(self, az: str) -> Sequence[Host]:
+        return await self._run(lambda: self._hosts("az = ? ORDER BY number", az))
+
+    async def join(self, host: Host) -> Host:
+        return await self._write(lambda: self._join(host))
+
+    async def set_state(self, az: str, name: str, state: HostState) -> Host:
+        return await self._write(lambda: self._set_state(az, name, state))
+
+    async def record_grants(self, az: str, epoch: int, grants: Sequence[Granted]) -> None:
+        def record() -> None:
+            self._check(az, epoch)
+            self._db.executemany(
+                "UPDATE hosts SET generation = ?1 WHERE az = ?2 AND number = ?3 AND generation < ?1",
+                [(grant.generation, az, grant.number) for grant in grants],
+            )
+
+        await self._write(record)
+
+    # --- instances ------------------------------------------------------------------------------------
+
+    async def place(self, az: str, epoch: int, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        return await self._write(lambda: self._place(az, epoch, instances))
+
+    async def launch_of(self, account: str, token: str) -> tuple[Instance, ...]:
+        return await self._run(lambda: self._instances("account = ? AND token = ?", account, token))
+
+    async def set_instance(
+        self, az: str, epoch: int, instance: str, state: InstanceState, address: str = ""
+    ) -> Instance | None:
+        return await self._write(lambda: self._set_instance(az, epoch, instance, state, address))
+
+    async def ask_to_stop(self, account: str, instance: str) -> Instance | None:
+        return await self._write(lambda: self._ask_to_stop(account, instance))
+
+    async def instances(self, az: str = "", account: str = "") -> Sequence[Instance]:
+        since_s = self._wall_s() - TERMINATED_KEPT_S
+        where = "(?1 = '' OR az = ?1) AND (?2 = '' OR account = ?2) AND (ended_at_s IS NULL OR ended_at_s >= ?3)"
+        return await self._run(lambda: self._instances(where, az, account, since_s))
+
+    # --- on the thread --------------------------------------------------------------------------------
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._said_plainly, call)
+
+    async def _write(self, call: Callable[[], T]) -> T:
+        def whole() -> T:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                result = call()
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._run(whole)
+
+    def _said_plainly(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except sqlite3.OperationalError as error:
+            raise StoreUnwritable(f"{self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreCorrupt(f"{self._path}: {error}; put a copy of it back") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute("COMMIT")
+        if version not in (0, _VERSION):
+            raise InputError.one(str(self._path), f"has version {version}, expected {_VERSION}", "use another file")
+        return db
+
+    def _check(self, az: str, epoch: int) -> None:
+        now = self._tenure(az).epoch
+        if now != epoch:
+            raise Superseded(f"epoch {epoch} of az {az} is over: it is {now}")
+
+    def _tenure(self, az: str) -> Tenure:
+        row = self._db.execute(
+            "SELECT epoch, manager, capacity_per_s, amnesty_epoch, amnesty_generation, amnesty_extend_s"
+            " FROM tenures WHERE az = ?",
+            (az,),
+        ).fetchone()
+        if row is None:
+            return Tenure()
+        epoch, manager, capacity_per_s, *amnesty = row
+        return Tenure(epoch, manager, Amnesty(*amnesty) if amnesty[0] else None, capacity_per_s)
+
+    def _take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
+        if self._tenure(az).epoch != seen_epoch:
+            return False
+        epoch = seen_epoch + 1
+        if epoch > EPOCH_MAX:
+            raise Refusal(f"az {az} has had {EPOCH_MAX} managers: there are no epochs left")
+        (newest,) = self._db.execute("SELECT max(generation) FROM hosts WHERE az = ?", (az,)).fetchone()
+        self._db.execute(
+            "INSERT INTO tenures VALUES (?1, ?2, ?3, 0, ?2, ?4, ?5) ON CONFLICT (az) DO UPDATE SET epoch = ?2,"
+            " manager = ?3, amnesty_epoch = ?2, amnesty_generation = ?4, amnesty_extend_s = ?5",
+            (az, epoch, manager, newest or 0, extend_s),
+        )
+        return True
+
+    def _record_amnesty(self, az: str, amnesty: Amnesty) -> None:
+        self._check(az, amnesty.epoch)
+        self._db.execute(
+            "UPDATE tenures SET amnesty_epoch = ?, amnesty_generation = ?, amnesty_extend_s = ? WHERE az = ?",
+            (amnesty.epoch, amnesty.generation, amnesty.extend_s, az),
+        )
+
+    def _hosts(self, where: str, *values: object) -> tuple[Host, ...]:
+        rows = self._db.execute(f"SELECT {_HOST} FROM hosts WHERE {where}", values)  # noqa: S608 - texts of ours
+        return tuple(
+            Host(number, name, az, cpus, memory_mib, HostState(state), generation)
+            for number, name, az, cpus, memory_mib, state, generation in rows
+        )
+
+    def _join(self, host: Host) -> Host:
+        known = self._hosts("name = ?", host.name)
+        if not known:
+            (count,) = self._db.execute("SELECT count(*) FROM hosts WHERE az = ?", (host.az,)).fetchone()
+            joined = replace(host, number=count, state=HostState.ACTIVE, generation=0)
+            self._db.execute(
+                f"INSERT INTO hosts ({_HOST}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - texts of ours
+                (count, host.name, host.az, host.cpus, host.memory_mib, joined.state.value, 0),
+            )
+            return joined
+        (before,) = known
+        if before.az != host.az:
+            raise Refusal(f"host {host.name} stands in az {before.az}, not in {host.az}")
+        if before.state is HostState.RETIRED:
+            raise Refusal(f"host {host.name} was retired; its name is not used again")
+        self._db.execute(
+            "UPDATE hosts SET cpus = ?, memory_mib = ? WHERE name = ?", (host.cpus, host.memory_mib, host.name)
+        )
+        return replace(before, cpus=host.cpus, memory_mib=host.memory_mib)
+
+    def _set_state(self, az: str, name: str, state: HostState) -> Host:
+        known = self._hosts("name = ? AND az = ?", name, az)
+        if not known:
+            raise Refusal(f"az {az} has no host {name}")
+        if known[0].state is HostState.RETIRED and state is not HostState.RETIRED:
+            raise Refusal(f"host {name} was retired, which is for good")
+        self._db.execute("UPDATE hosts SET state = ? WHERE name = ?", (state.value, name))
+        return replace(known[0], state=state)
+
+    def _instances(self, where: str, *values: object) -> tuple[Instance, ...]:
+        rows = self._db.execute(f"SELECT {_INSTANCE} FROM instances WHERE {where}", values)  # noqa: S608 - texts of ours
+        return tuple(
+            Instance(
+                instance,
+                account,
+                token,
+                InstanceSpec(kind, cpus, memory_mib),
+                az,
+                host,
+                generation,
+                InstanceState(state),
+                address,
+            )
+            for instance, account, token, kind, cpus, memory_mib, az, host, generation, state, address in rows
+        )
+
+    def _place(self, az: str, epoch: int, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+        self._check(az, epoch)
+        if len({(each.account, each.token) for each in instances}) != 1:
+            raise Refusal("a launch is of one account, under one token")
+        before = self._instances("account = ? AND token = ?", instances[0].account, instances[0].token)
+        if before:
+            return before
+        self._db.executemany(
+            f"INSERT INTO instances ({_INSTANCE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - texts of ours
+            [
+                (
+                    each.instance,
+                    each.account,
+                    each.token,
+                    each.spec.kind,
+                    each.spec.cpus,
+                    each.spec.memory_mib,
+                    each.az,
+                    each.host,
+                    each.generation,
+                    each.state.value,
+                    each.address,
+                )
+                for each in instances
+            ],
+        )
+        return tuple(instances)
+
+    def _set_instance(self, az: str, epoch: int, instance: str, state: InstanceState, address: str) -> Instance | None:
+        self._check(az, epoch)
+        known = self._instances("instance = ? AND az = ?", instance, az)
+        if not known:
+            return None
+        is_over = known[0].state is InstanceState.TERMINATED
+        is_ending = known[0].state is InstanceState.STOPPING and state is not InstanceState.TERMINATED
+        if is_over or is_ending:
+            return known[0]
+        return self._moved(known[0], state, address)
+
+    def _ask_to_stop(self, account: str, instance: str) -> Instance | None:
+        known = self._instances("instance = ? AND account = ?", instance, account)
+        if not known:
+            return None
+        if known[0].state in (InstanceState.TERMINATED, InstanceState.STOPPING):
+            return known[0]
+        return self._moved(known[0], InstanceState.STOPPING, known[0].address)
+
+    def _moved(self, instance: Instance, state: InstanceState, address: str) -> Instance:
+        ended_at_s = int(self._wall_s()) if state is InstanceState.TERMINATED else None
+        self._db.execute(
+            "UPDATE instances SET state = ?, address = ?, ended_at_s = ? WHERE instance = ?",
+            (state.value, address, ended_at_s, instance.instance),
+        )
+        return replace(instance, state=state, address=address)
