@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenkeel.adapters.dns.view import Owner, Stage, ZoneView, owner
+from evenkeel.adapters.dns.held import Owner, owner
+from evenkeel.adapters.dns.view import Stage, ZoneView
 from evenkeel.model.records import RecordType, RRset
 from evenkeel.model.transactions import (
     AddRRs,

@@ -10,9 +10,10 @@ from types import TracebackType
 
 from evenkeel.adapters.dns.committer import Committer, Counts
 from evenkeel.adapters.dns.follower import Follower
+from evenkeel.adapters.dns.held import owner
 from evenkeel.adapters.dns.line import Line
 from evenkeel.adapters.dns.settings import ClientSettings, settings_for
-from evenkeel.adapters.dns.view import ZoneView, owner
+from evenkeel.adapters.dns.view import ZoneView
 from evenkeel.model.errors import EvenkeelError
 from evenkeel.model.region import Zone
 from evenkeel.model.transactions import Commit, Transaction
