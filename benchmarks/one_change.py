@@ -6,6 +6,10 @@ Both zones are filled beforehand, each by its own side. Then a running Enactor, 
 in which one endpoint has lost an address: measured is the time from the plan to the first answer without that address,
 asked of the primary by UDP as a client asks. For octoDNS the description loses one address, and measured is one run of
 octodns-sync. What comes before the plan (probes, quorum, planning) is measured elsewhere (benchmarks.planner).
+
+The worst change is printed beside the median. Knot 3.2 plans by whole seconds: an update that arrives in the second
+after another one may be held until the NOTIFY of that one is due, which is up to a second, whoever sends it and
+however. It can be seen with one blocking client and nothing else; later messages do not wake it up.
 """
 
 from __future__ import annotations
