@@ -19,6 +19,7 @@ MEASUREMENTS = {
     "nameserver": "queries/s of the embedded nameserver, beside BIND (2 min)",
     "planner": "a health change among 500,000 records, planned and diffed (1 min)",
     "enactor_memory": "memory of an Enactor at 10,000 endpoints (1 min)",
+    "check": "the explorer's states/s, beside Spin on an equal model; the October race (2 min)",
     "probes": "10,000 probed targets at a 5 s interval (1 min)",
 }
 DEADLINE_S = 1800.0

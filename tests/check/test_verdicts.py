@@ -30,7 +30,7 @@ def judged(report: Report, name: str) -> Judged:
 def test_the_october_race_is_found_with_a_shortest_trace() -> None:
     report = check(Config(policy=OCTOBER_1, enactors=3, plans=6, endpoints=3))
     assert (report.verdict, report.property) == (Verdict.VIOLATED, "never-empty")
-    assert (len(report.trace), report.states) == (27, 299_023)
+    assert (len(report.trace), report.states) == (27, 334_784)
     last = report.trace[-1]
     assert last.action == "remove_unfenced: applied"
     assert not next(shown for shown in last.zone if shown.endpoint == last.endpoint).answer
@@ -68,7 +68,7 @@ def test_the_diagram_has_an_arrow_a_step_and_notes_what_breaks() -> None:
 
 def test_the_wedge_is_found_by_what_can_no_longer_be_reached() -> None:
     report = check(OCTOBER_SMALL, Wanted(names=("recoverable",)))
-    assert (report.verdict, report.property, report.states) == (Verdict.VIOLATED, "recoverable", 3251)
+    assert (report.verdict, report.property, report.states) == (Verdict.VIOLATED, "recoverable", 3827)
     assert not report.trace[-1].zone[0].answer
 
 

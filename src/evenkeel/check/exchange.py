@@ -165,6 +165,7 @@ class ZoneCode:
         return talk
 
 
+@lru_cache(maxsize=1 << 16)
 def serve(state: ZoneState, call: Call) -> tuple[ZoneState, Any]:
     """What the server's twin does with one exchange."""
     twin = TwinZoneServer(state)

@@ -174,7 +174,9 @@ class Tables:
 
     def _meet(self, locals_: int, services: Sequence[int]) -> None:
         """Everything there is to know of the local states below `locals_`, and of those that follow from them."""
-        self.service_ids = [max(known, new) for known, new in zip(self.service_ids, services, strict=True)]
+        for k, top in enumerate(services):
+            if top > self.service_ids[k]:
+                self.service_ids[k] = top
         wanted = max(locals_, self.local_ids)
         while self.local_ids < wanted:
             local = self.local_ids

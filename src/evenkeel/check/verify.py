@@ -107,8 +107,9 @@ def check(
     wanted = wanted or Wanted()
     explored = _sliced(config, wanted)
     all_of = _chosen(properties or dns_properties(config.policy, config.plans, config.enactors), wanted.names)
-    if config.plans > PLANS_PROBED_FROM and explored.lazy_appends:
-        probed = _explored(config, replace(explored, plans_read=_telling(config)), wanted, all_of, on_progress)
+    if config.plans > PLANS_PROBED_FROM and Reduction.APPENDS in wanted.reductions:
+        part = replace(explored, lazy_appends=True, plans_read=_telling(config))
+        probed = _explored(config, part, wanted, all_of, on_progress)
         if any(each.verdict is Verdict.VIOLATED and each.kind == "always" for each in probed.properties):
             return probed
     return _explored(config, explored, wanted, all_of, on_progress)
@@ -152,7 +153,9 @@ def can_slice(config: Config) -> bool:
 
 def _sliced(config: Config, wanted: Wanted) -> Config:
     folds = Reduction.HOPELESS in wanted.reductions
-    config = replace(config, fold_hopeless=folds, lazy_appends=Reduction.APPENDS in wanted.reductions)
+    # Where a violation is looked for, appends are steps like any other, so that the shortest trace is shortest with them.
+    lazy = Reduction.APPENDS in wanted.reductions and can_slice(config)
+    config = replace(config, fold_hopeless=folds, lazy_appends=lazy)
     if Reduction.ENDPOINTS in wanted.reductions and can_slice(config):
         return replace(config, endpoints=1)
     return config
