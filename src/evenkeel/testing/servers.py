@@ -260,6 +260,7 @@ server:
     listen: {server.host}@{server.port}
     rundir: {run_folder}
     tcp-max-clients: 1000
+    tcp-io-timeout: 20000
 log:
   - target: stderr
     any: warning
