@@ -69,6 +69,15 @@ def test_a_trace_is_written_as_a_diagram_and_taken_again_in_virtual_time(tmp_pat
     assert (code, said["same"], said["steps"][-1]["answer"]) == (0, True, [])
 
 
+def test_the_page_holds_the_trace_and_needs_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "trace.html"
+    run("--policy", "october-2025", *SMALL, "--page", str(page))
+    text = page.read_text()
+    data = text.split('id="trace">', 1)[1].split("</script>", 1)[0]
+    assert json.loads(data)["trace"][-1]["breaks"][0] == "never-empty"
+    assert "http" not in text.replace(data, "")
+
+
 def test_what_is_no_trace_is_wrong_input(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     path.write_text("{}")

@@ -153,7 +153,7 @@ def can_slice(config: Config) -> bool:
 
 def _sliced(config: Config, wanted: Wanted) -> Config:
     folds = Reduction.HOPELESS in wanted.reductions
-    # Where a violation is looked for, appends are steps like any other, so that the shortest trace is shortest with them.
+    # Where a violation is looked for, appends are steps like any other: the shortest trace counts them too.
     lazy = Reduction.APPENDS in wanted.reductions and can_slice(config)
     config = replace(config, fold_hopeless=folds, lazy_appends=lazy)
     if Reduction.ENDPOINTS in wanted.reductions and can_slice(config):

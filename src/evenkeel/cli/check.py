@@ -60,6 +60,7 @@ def check(
     ] = None,
     zone: Annotated[str, typer.Option(help="With --replay: the zone of the region to take it in.")] = "",
     mermaid: Annotated[Path | None, typer.Option(help="Write the trace there as a Mermaid diagram.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the trace there as an HTML page with swim lanes.")] = None,
     json: Json = False,
 ) -> None:
     """Explore every interleaving of Planner, Enactors and clean-up, and judge every state.
@@ -96,7 +97,7 @@ def check(
     if compare:
         _compare(config, wanted, json)
     else:
-        _check(config, wanted, mermaid, json)
+        _check(config, wanted, mermaid, page, json)
 
 
 def _policy(preset: DnsPreset | None, region: Path | None, enactors: int | None) -> tuple[DnsPolicy, int]:
@@ -110,13 +111,16 @@ def _policy(preset: DnsPreset | None, region: Path | None, enactors: int | None)
     return DNS_PRESETS[preset] if preset else loaded.policy, enactors or loaded.enactors
 
 
-def _check(config: Config, wanted: Wanted, mermaid: Path | None, json: bool) -> None:
+def _check(config: Config, wanted: Wanted, mermaid: Path | None, page: Path | None, json: bool) -> None:
     from evenkeel.check.mermaid import as_mermaid
+    from evenkeel.check.page import as_page
     from evenkeel.check.verify import check as explore
 
     report = explore(config, wanted, None if json else _progress())
     if mermaid is not None and report.trace:
         mermaid.write_text(as_mermaid(report.trace))
+    if page is not None:
+        page.write_text(as_page(report))
     if json:
         print_json(report)
     else:
