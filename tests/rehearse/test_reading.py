@@ -16,6 +16,8 @@ from evenkeel.region.config.texts import BadText
 from evenkeel.region.rehearsing.moments import clock_s, moment, span_us
 from evenkeel.region.rehearsing.packaged import FOLDER, packaged, scenario_path
 from evenkeel.region.rehearsing.reading import read_scenario
+from evenkeel.region.rehearsing.reference import REFERENCE, with_tables
+from evenkeel.region.rehearsing.rehearse import rehearse
 from evenkeel.region.rehearsing.schema import schema
 
 REGION = (FOLDER / "regions" / "small.toml").as_posix()
@@ -96,3 +98,19 @@ def test_ready_scenarios_are_what_the_schema_says(name: str) -> None:
     document = tomllib.loads(packaged()[name].read_text())
     jsonschema.Draft202012Validator(schema()).validate(document)
     assert read_scenario(packaged()[name]).script.title
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    page = Path(__file__).parents[2] / REFERENCE
+    assert page.read_text() == with_tables(page.read_text()), "run python -m evenkeel.region.rehearsing.reference"
+
+
+def test_the_how_to_s_scenario_can_be_read_and_ends_well(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "rehearse-a-fault.md").read_text()
+    block = text.partition("    #:schema scenario.schema.json\n")[2].partition("\nRun it:")[0]
+    scenario = tmp_path / "restart.toml"
+    scenario.write_text("\n".join(line.removeprefix("    ") for line in block.split("\n")))
+    (tmp_path / "region.toml").write_text(Path(REGION).read_text())
+    outcome = rehearse(read_scenario(scenario))
+    assert outcome.is_good, outcome.failures
+    assert outcome.clients["shop"].failed > 0

@@ -114,10 +114,14 @@ class Rehearsal:
             if must.invariant is Invariant.CONVERGED:
                 by_us = must.by_us or script.lasts_us
                 world.simulator.call_at(by_us - must.within_us, self._expect_converged, by_us)
-        for part in range(1, PROGRESS_PARTS + 1):
-            world.simulator.run(script.lasts_us * part // PROGRESS_PARTS)
-            on_progress(world.now_us)
-        return self._result()
+        try:
+            for part in range(1, PROGRESS_PARTS + 1):
+                world.simulator.run(script.lasts_us * part // PROGRESS_PARTS)
+                on_progress(world.now_us)
+            return self._result()
+        finally:
+            for process in world.processes.values():
+                process.crash()
 
     def _expect_converged(self, by_us: int) -> None:
         """By then, every endpoint is to be at or past the plan that is the newest now."""
