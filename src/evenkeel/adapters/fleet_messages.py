@@ -31,13 +31,15 @@ class AheadFrame(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
 class Report(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """What runs on a host: instances that answer with their addresses, and others that are here (starting, ending).
 
-    `revision` is of the last `Desired` taken in, in `epoch`.
+    `revision` is of the last `Desired` taken in, in `epoch`. `is_covered`: whether the host holds a lease, by its own
+    clock; a manager that grants too late believes more than that.
     """
 
     epoch: int
     revision: int
     running: tuple[tuple[str, str], ...] = ()
     others: tuple[str, ...] = ()
+    is_covered: bool = False
 
 
 class GrantFrame(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):

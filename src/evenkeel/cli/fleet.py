@@ -166,14 +166,15 @@ def leases(
             say(lease_line(view))
         for az, why in unreachable.items():
             say(f"! az {az}: {why}")
-    is_whole = all(view.fleet.leased == view.fleet.hosts for view in views)
+    is_whole = all(min(view.fleet.leased, view.covered) == view.fleet.hosts for view in views)
     raise typer.Exit(3 if unreachable else 0 if is_whole else 1)
 
 
 def lease_line(view: ManagerView) -> str:
     """One az in words."""
     fleet = view.fleet
-    parts = [f"az {fleet.az}: {fleet.leased} of {fleet.hosts} hosts leased, epoch {fleet.epoch}"]
+    held = "" if view.covered >= fleet.leased else f" ({view.covered} by the hosts' own word)"
+    parts = [f"az {fleet.az}: {fleet.leased} of {fleet.hosts} hosts leased{held}, epoch {fleet.epoch}"]
     if fleet.store_is_lost:
         parts.append(f"STORE LOST ({view.store_trouble})")
     if fleet.leased < fleet.hosts:

@@ -129,8 +129,8 @@ class Agent:
         if now_s >= self._look_at_s:
             self._look_at_s = now_s + LOOK_EVERY_S
             self._make_be()
-            report = self._report()
-            if is_linked and self._wanted is not None and report != self._reported:
+            report = self._report(now_s)
+            if is_linked and report != self._reported:
                 self._reported = report
                 frames.append(report)
         return frames
@@ -208,8 +208,8 @@ class Agent:
         except Exception as error:  # a host that cannot start one instance still keeps its lease and the others
             self._on_trouble(repr(error))
 
-    def _report(self) -> Report:
+    def _report(self, now_s: float) -> Report:
         found = self._instances.found()
         running = tuple(sorted((name, each.address) for name, each in found.items() if each.is_up))
         others = tuple(sorted(name for name, each in found.items() if not each.is_up))
-        return Report(*self._revision, running, others)
+        return Report(*self._revision, running, others, self.is_covered(now_s))

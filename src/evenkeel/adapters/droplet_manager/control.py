@@ -54,6 +54,7 @@ class ManagerView(msgspec.Struct, frozen=True):
 
     fleet: FleetStatus
     linked: int
+    covered: int  # hosts that hold a lease by their own word
     draining: int
     instances: dict[str, int]
     launches_waiting: int

@@ -59,6 +59,7 @@ class Instances:
         self._roster, self.room, self._az = roster, room, az
         self._send, self._clock = send, clock
         self._hosts: dict[int, _OnHost] = {}
+        self._covered: set[int] = set()  # hosts that say they hold a lease
         self._by_id: dict[str, Instance] = {}
         self._moves: dict[str, tuple[InstanceState, str]] = {}  # to be recorded
         self._read_at_s = clock() + RECORDS_READ_S
@@ -98,6 +99,11 @@ class Instances:
         on_host.revision += 1
         on_host.told_at_s = -1e9
 
+    @property
+    def covered(self) -> int:
+        """Hosts that hold a lease by their own word, where that was heard over a link that is up."""
+        return len(self._covered)
+
     def count(self) -> dict[str, int]:
         """Instances by state."""
         states = [record.state.value for record in self._by_id.values()]
@@ -108,6 +114,10 @@ class Instances:
     def on_report(self, number: int, report: Report) -> None:
         """What a host says runs there."""
         on_host = self._hosts.setdefault(number, _OnHost())
+        if report.is_covered:
+            self._covered.add(number)
+        else:
+            self._covered.discard(number)
         if report.epoch == self._manager.epoch:
             on_host.said = report
         else:  # told by an earlier manager
@@ -149,7 +159,10 @@ class Instances:
     def linked(self, host: str, is_up: bool) -> None:
         """`links.base.OnLinked`: a host with a new link is told what it is to run."""
         number = self._roster.number(host)
-        if number is None or not is_up:
+        if number is None:
+            return
+        if not is_up:
+            self._covered.discard(number)
             return
         on_host = self._hosts.setdefault(number, _OnHost())
         on_host.said = None

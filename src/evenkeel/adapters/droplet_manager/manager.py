@@ -194,11 +194,11 @@ class Manager:
         await self.storekeeper.call(self._seat.store.record_grants(self._seat.az, self.epoch, grants))
 
     async def _renew(self, count: int) -> None:
-        """October 2025: a renewal is a state check too, and that needs the store."""
-        await self._check(count * self._seat.policy.costs.renew / self._seat.policy.costs.establish)
+        """October 2025: a renewal is a state check like any other, and that needs the store."""
+        await self._check(count)
         await self.storekeeper.call(self._seat.store.tenure(self._seat.az))
 
-    async def _check(self, hosts: float) -> None:
+    async def _check(self, hosts: int) -> None:
         if self._seat.state_check_s:
             await asyncio.sleep(hosts * self._seat.state_check_s)
 
@@ -248,6 +248,7 @@ class Manager:
         return ManagerView(
             self.leases.status(self._seat.clock()),
             sum(links.linked for links in self._links),
+            self.instances.covered,
             self._roster.count(HostState.DRAINING),
             self.instances.count(),
             self.launching.waiting,

@@ -63,6 +63,7 @@ class _Collector(Collector):
             instances.add_metric([state], count)
         yield instances
         yield GaugeMetricFamily("evenkeel_agents_linked", "Hosts with a link", view.linked)
+        yield GaugeMetricFamily("evenkeel_agents_covered", "Hosts with a lease by their own word", view.covered)
         refused = CounterMetricFamily("evenkeel_link_refusals", "What links did not let in", labels=["why"])
         for why, count in {**manager.refused, **manager.driver.counts}.items():
             refused.add_metric([why], count)
@@ -97,6 +98,7 @@ async def main(runtime: Runtime) -> None:
         fleet=current.fleet,
         waits_for=lambda: current.waits_for,
         linked=lambda: current.view("linked"),
+        covered=lambda: current.view("covered"),
         instances=lambda: current.view("instances"),
         store_trouble=lambda: current.view("store_trouble"),
     )
