@@ -11,7 +11,7 @@ from evenkeel.check.dns_properties import ALWAYS, published_stays
 from evenkeel.check.model import Properties
 from evenkeel.check.program import Workflows
 from evenkeel.check.verify import Report, Verdict, Wanted, check
-from evenkeel.check.zone_steps import Step
+from evenkeel.check.zone_steps import Fault, Step
 from evenkeel.model.plan import Layout
 from evenkeel.model.policy import SAFE
 from tests.check import variants
@@ -62,6 +62,30 @@ def test_a_fence_does_not_make_clean_up_by_age_safe() -> None:
 def test_a_rollback_pointer_outside_the_transaction_is_missing_for_a_while() -> None:
     apart = replace(SMALL, zone_maker=made_by(variants.SetsTheRollbackPointerAfterwards), step=Step.EXCHANGE)
     assert "rollback-set-with-the-flip" in broken(check(apart))
+
+
+FAILING_OVER = replace(SMALL, faults=1, fault_kinds=frozenset({Fault.FAILOVER}))
+
+
+def test_failing_over_to_a_secondary_that_lags_breaks_nothing_of_ours() -> None:
+    assert check(FAILING_OVER).verdict is Verdict.HOLDS
+    assert check(replace(FAILING_OVER, faults=2, fault_kinds=frozenset(Fault))).verdict is Verdict.HOLDS
+
+
+def test_a_nonce_that_repeats_meets_a_fence_that_a_failover_brought_back() -> None:
+    """It takes two faults of ours: the exact values that a deletion also compares make up for the nonce, and it for
+    them. Without either, what was seen unreferenced under one fence is deleted under another that reads the same."""
+    by_fence = made_by(variants.RemovesByTheFenceAlone)
+    assert broken(check(replace(FAILING_OVER, nonce="same"))) == set()
+    assert broken(check(replace(FAILING_OVER, zone_maker=by_fence))) == set()
+    found = check(replace(FAILING_OVER, nonce="same", zone_maker=by_fence))
+    assert broken(found) == {"rollback-target-valid"}
+    assert [step.action for step in found.trace if step.process == "secondary-1"] == ["transfer", "failover"]
+
+
+def test_a_write_that_does_not_ask_for_its_tree_is_emptied_by_a_failover() -> None:
+    found = check(replace(FAILING_OVER, zone_maker=made_by(variants.FlipsByTheFenceAlone)))
+    assert "never-empty" in broken(found)
 
 
 @pytest.mark.parametrize("layout", list(Layout))

@@ -12,6 +12,7 @@ from evenkeel.check.automation import Automation, Config
 from evenkeel.check.dns_properties import dns_properties
 from evenkeel.check.recovery import unrecoverable
 from evenkeel.check.search import Search, Space
+from evenkeel.check.zone_steps import Fault
 from evenkeel.model.policy import OCTOBER_2025, SAFE, CleanUpBy, DnsPolicy
 
 SAFE_1 = replace(SAFE, keep_generations=1, attempts_max=1)
@@ -89,6 +90,19 @@ def test_refusing_hopeless_writes_at_once_loses_no_zone_and_no_verdict(policy: D
     assert zones(reduced) == zones(whole)
     assert broken(reduced) == broken(whole)
     assert is_recoverable(reduced) is is_recoverable(whole)
+
+
+def test_reductions_hold_with_a_failover_too() -> None:
+    config = small(SAFE_1, plans=2, faults=1, fault_kinds=frozenset(Fault))
+    whole = explored(replace(config, fold_hopeless=False), symmetric=False)
+    for reduced in (
+        explored(config),
+        explored(replace(config, lazy_appends=True)),
+        explored(config, compiled=False),
+    ):
+        assert zones(reduced) == zones(whole)
+        assert broken(reduced) == broken(whole)
+        assert is_recoverable(reduced) is is_recoverable(whole)
 
 
 @POLICIES

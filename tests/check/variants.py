@@ -77,3 +77,25 @@ class SetsTheRollbackPointerAfterwards(GuardedZone):
 
 def _owner(change: Any) -> str:
     return str(change.rrset.name if hasattr(change, "rrset") else change.name)
+
+
+class RemovesByTheFenceAlone(GuardedZone):
+    """Deletes on condition of the fence, and of nothing else that was read with it."""
+
+    async def remove(self, endpoint: str, node: str) -> Write:
+        standing = self.tickets.pop(endpoint).standing
+        whole = layout.remove_node(self.zone, endpoint, node, standing)
+        fence = layout.fence_name(endpoint)
+        by_fence = tuple(need for need in whole.requires if need.name == fence)
+        return await self._commit(Transaction(self.zone, by_fence, whole.changes))
+
+
+class FlipsByTheFenceAlone(RemovesByTheFenceAlone):
+    """And writes so too."""
+
+    async def flip(self, endpoint: str, plan: Plan) -> Write:
+        target, ticket = self._target(endpoint, plan), self.tickets.pop(endpoint)
+        fence = Fence(plan.generation, self.writer, self._nonces.next())
+        whole = layout.flip(self.zone, target, ticket.standing, fence)
+        by_fence = tuple(need for need in whole.requires if need.name == layout.fence_name(endpoint))
+        return await self._commit(Transaction(self.zone, by_fence, whole.changes))

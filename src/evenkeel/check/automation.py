@@ -14,7 +14,6 @@ from evenkeel.check.exchange import (
     ANYONE,
     FRESH,
     GONE,
-    NOW,
     PLAN,
     ZONE,
     Hand,
@@ -39,6 +38,7 @@ from evenkeel.check.program import (
     stages_of,
 )
 from evenkeel.check.replay import Call
+from evenkeel.check.standby import NOW_IS_GONE, RENAMINGS
 from evenkeel.check.zone_steps import Asking, Fault, Step, Way, ZoneSteps
 from evenkeel.endpoints.enactor import Enacted
 from evenkeel.endpoints.guarded_zone import LOCK_EXPIRY_MS
@@ -66,7 +66,7 @@ class Config:
     notes_published: bool = False  # an onlooker notes what an Enactor has called published
     step: Step = Step.CALL
     faults: int = 0
-    fault_kinds: frozenset[Fault] = frozenset(Fault)
+    fault_kinds: frozenset[Fault] = frozenset(Fault) - {Fault.FAILOVER}
     server_guard: bool = False  # the server's own never-empty guard, which only the embedded server has
     lock_expires: bool = True
     lazy_appends: bool = False  # reduction: the Planner appends just before somebody reads
@@ -108,7 +108,14 @@ class Travelling:
     what: str
 
 
-Local = Enacting | Planning | Travelling | None
+@dataclass(frozen=True, slots=True)
+class StandingBy:
+    """The secondary of an endpoint's zone; its copy stands in the zone's state (standby.py)."""
+
+    endpoint: int
+
+
+Local = Enacting | Planning | Travelling | StandingBy | None
 
 
 class Automation:
@@ -134,8 +141,10 @@ class Automation:
         )
         self._names_matter = policy.lock is Lock.TXT_PER_ENDPOINT
         first, last = PLANNER + 1, PLANNER + 1 + config.enactors
+        enactors = tuple(f"enactor-{letter}" for letter in "abcdefgh"[: config.enactors])
+        standbys = range(config.endpoints if config.faults and Fault.FAILOVER in config.fault_kinds else 0)
         self.shape = Shape(
-            processes=("planner", *(f"enactor-{letter}" for letter in "abcdefgh"[: config.enactors])),
+            processes=("planner", *enactors, *(f"secondary-{index + 1}" for index in standbys)),
             services=("plan-store", *(endpoint_name(index) for index in range(config.endpoints))),
             slots=config.faults,
             alike=(first, last),
@@ -144,7 +153,8 @@ class Automation:
         self._locals: Interner[Local] = Interner([None], {None: EMPTY_SLOT})
         self._zones = self.zone_steps.zones
         self._labels: Interner[str] = Interner()
-        self._stale: dict[int, int] = {}
+        self._stale: dict[tuple[int, int], int] = {}
+        self._hows = RENAMINGS.keys() if standbys else {NOW_IS_GONE}
         self._planning = self._locals.id(Planning())
         self._enacting = self._locals.id(self._settled(Enacting(0, 0))[0])
 
@@ -155,19 +165,24 @@ class Automation:
         return self._labels.values
 
     def start(self) -> tuple[list[int], list[int]]:
-        local = [self._planning, *[self._enacting] * self.config.enactors, *[EMPTY_SLOT] * self.shape.slots]
+        count = len(self.shape.processes) - 1 - self.config.enactors
+        standbys = [self._locals.id(StandingBy(index)) for index in range(count)]
+        enacting = [self._enacting] * self.config.enactors
+        local = [self._planning, *enacting, *standbys, *[EMPTY_SLOT] * self.shape.slots]
         return local, [0, *[self.zone_steps.first] * self.config.endpoints]
 
     def kind(self, process: int) -> int:
         if process == PLANNER or process >= len(self.shape.processes):
             return min(process, len(self.shape.processes))
+        if process >= self.shape.alike[1]:
+            return process
         return process if self._names_matter else PLANNER + 1
 
     def service_of(self, local: int) -> int:
         match self._locals[local]:
             case Planning():
                 return STORE
-            case Travelling(endpoint, _, _):
+            case Travelling(endpoint, _, _) | StandingBy(endpoint):
                 return 1 + endpoint
             case Enacting() as enacting:
                 call = self.call(enacting)
@@ -180,16 +195,16 @@ class Automation:
                 return 1 + self.stages[stage].endpoint
         return self.service_of(local)
 
-    def stale(self, local: int) -> int:
-        known = self._stale.get(local)
+    def stale(self, local: int, how: int) -> int:
+        known = self._stale.get((local, how))
         if known is None:
             state = self._locals[local]
-            out_of_date = renamed(state, ((NOW, GONE),))
+            out_of_date = renamed(state, RENAMINGS[how]) if how in self._hows else state
             if isinstance(out_of_date, Travelling) and is_hopeless(out_of_date.transaction):
                 out_of_date = None
             elif isinstance(out_of_date, Enacting):
                 out_of_date = self._only(out_of_date)
-            known = self._stale[local] = self._locals.id(out_of_date)
+            known = self._stale[local, how] = self._locals.id(out_of_date)
         return known
 
     def step(self, process: int, local: int, service: int) -> Sequence[Outcome]:
@@ -198,6 +213,9 @@ class Automation:
                 return self._plan(local, service)
             case Travelling() as travelling:
                 return [self._land(travelling, service)]
+            case StandingBy():
+                steps = self.zone_steps.standing_by(service)
+                return [Outcome(local, zone, self._labels.id(label), how, faults=n) for label, zone, how, n in steps]
             case Enacting() as enacting:
                 return list(self._enact(process, enacting, service))
         return ()

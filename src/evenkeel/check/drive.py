@@ -21,7 +21,7 @@ from evenkeel.check.trace import Taken
 from evenkeel.check.zone_steps import Step, word
 from evenkeel.endpoints import layout
 from evenkeel.endpoints.guarded_zone import LOCK_EXPIRY_MS, GuardedZone
-from evenkeel.model.errors import CorruptFence, EvenkeelError, InputError, InternalError
+from evenkeel.model.errors import CorruptFence, EvenkeelError, InputError
 from evenkeel.model.plan import Plan, restamped
 from evenkeel.model.transactions import Change, Commit, DeleteName, DeleteRRset, Transaction
 from evenkeel.ports.zone import NodeReading, Reading, ZoneServer
@@ -122,7 +122,7 @@ class Driver:
             landed = await self._server.deliver(self._under_way.pop(step.process))
             return f"late {local.what}: {word(landed)}"
         if not isinstance(local, Enacting):
-            raise InternalError(f"{local} takes no step at a zone")
+            raise InputError.one("trace", "a failover cannot be driven on one server", "explore it without")
         method = action.partition(": ")[0]
         if method.startswith("crash"):
             await self._crash(step, local, during="during" in method)

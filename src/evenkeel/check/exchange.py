@@ -30,6 +30,7 @@ ENDPOINT = "e.z."
 TTL_S = 60
 
 NOW, GONE, FRESH, UNDER_WAY = "nonce0now", "nonce0gone", "nonce0fresh", "nonce0underway"
+COPY = "nonce0copy"  # stands in a secondary that lags behind, and nowhere else
 ANYONE = "anyone"
 
 PLAN = "the plan in hand"  # stands in calls for a plan that only the port looks into

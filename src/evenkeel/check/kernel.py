@@ -38,7 +38,7 @@ GOLDEN = -7046029254386353131
 
 # Columns of the tables' rows (tables.py).
 LOCAL, SERVICE, SENDS, STALES, FAULTS, LABEL, BREAKS = range(7)
-AT_SERVICE, READS, STALE = range(3)
+AT_SERVICE, READS, STALE = range(3)  # and one column for each further way to be out of date
 COUNT_BITS = 16
 COUNT_MASK = (1 << COUNT_BITS) - 1
 
@@ -178,10 +178,11 @@ def follow(fields: Any, new: Any, p: int, o: int, shape: Any, outcomes: Any, loc
     new[p] = outcomes[o, LOCAL]
     new[locals_ + k] = outcomes[o, SERVICE]
     new[faults_at] += outcomes[o, FAULTS]
-    if outcomes[o, STALES]:
+    how = outcomes[o, STALES]
+    if how:
         for q in range(locals_):
             if q != p and new[q] != 0 and local[new[q], READS] == k:
-                new[q] = local[new[q], STALE]
+                new[q] = local[new[q], STALE + how - 1]
     unsent = outcomes[o, SENDS] != 0
     if unsent:
         for q in range(processes, locals_):

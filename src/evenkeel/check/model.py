@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 T = TypeVar("T")
 
 NO_SERVICE = -1  # a process that waits for nothing: finished, or an empty slot
+STALE_WAYS = 4  # numbered from 1
 EMPTY_SLOT = 0  # the local state of a slot with nothing in it
 
 
@@ -23,13 +24,14 @@ class Outcome:
     """One way in which a step can end. All numbers are ids of the model's.
 
     `stales`: a write that makes what others have read of the service out of date; their local states then go
-    through `Model.stale`. `breaks`: the properties that this step or the state it leads to breaks, as bits.
+    through `Model.stale`, with that number of how; 0: it does not. `breaks`: the properties that this step or the
+    state it leads to breaks, as bits.
     """
 
     local: int
     service: int
     label: int
-    stales: bool = False
+    stales: int = 0
     sends: int = EMPTY_SLOT  # what is left under way, in a free slot
     faults: int = 0
     breaks: int = 0
@@ -141,8 +143,8 @@ class Model(Protocol):
         """The service of which the local state may hold something read, or `NO_SERVICE`."""
         ...
 
-    def stale(self, local: int) -> int:
-        """The local state once what it has read of its service is out of date."""
+    def stale(self, local: int, how: int) -> int:
+        """The local state once what it has read of its service is out of date, in one of `STALE_WAYS` ways."""
         ...
 
     def step(self, process: int, local: int, service: int) -> Sequence[Outcome]:

@@ -127,7 +127,7 @@ class Protocol:
         """What was read is a plain value here, and is never renamed."""
         return NO_SERVICE
 
-    def stale(self, local: int) -> int:
+    def stale(self, local: int, how: int) -> int:
         return local
 
     def step(self, process: int, local: int, service: int) -> Sequence[Outcome]:

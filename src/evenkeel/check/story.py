@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evenkeel.check.automation import PLANNER, STORE, Automation, Enacting, Travelling
+from evenkeel.check.automation import PLANNER, STORE, Automation, Enacting, StandingBy, Travelling
 from evenkeel.check.dns_properties import ALWAYS, Seen, seen
 from evenkeel.check.program import endpoint_name
 from evenkeel.check.trace import Global, Taken
@@ -93,6 +93,10 @@ def _sentence(model: Automation, step: Taken, label: str) -> str:
     if isinstance(local, Travelling):
         landed = "lands now" if reply == "applied" else "arrives, and is refused"
         return f"{who} delivers a write that nobody waits for any more: the {local.what} of {endpoint} {landed}."
+    if isinstance(local, StandingBy):
+        if label == "transfer":
+            return f"The secondary of {endpoint} catches up with its primary."
+        return f"The secondary of {endpoint} becomes the primary, with what it has."
     assert isinstance(local, Enacting), "whoever acts is a Planner, a write or an Enactor"  # noqa: S101 - ours
     if method.startswith("crash"):
         late = " Its write is still under way." if "during" in method else ""

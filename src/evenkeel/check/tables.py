@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenkeel.check.kernel import AT_SERVICE, COUNT_BITS
-from evenkeel.check.model import Model, Outcome
+from evenkeel.check.model import STALE_WAYS, Model, Outcome
 from evenkeel.check.packing import Int64s
 from evenkeel.model.errors import InternalError
 
@@ -22,7 +22,7 @@ NO_STEPS = -1
 
 
 OUTCOME_COLUMNS = 8  # a row is one outcome, so that all of it is fetched at once; `kernel` names the columns
-LOCAL_COLUMNS = 4
+LOCAL_COLUMNS = 8
 
 
 class Growing:
@@ -180,9 +180,9 @@ class Tables:
         wanted = max(locals_, self.local_ids)
         while self.local_ids < wanted:
             local = self.local_ids
-            stale = self.model.stale(local)
-            self.local.extend([(self.model.service_of(local), self.model.reads(local), stale, 0)])
-            wanted = max(wanted, stale + 1)
+            stale = [self.model.stale(local, how) for how in range(1, STALE_WAYS + 1)]
+            self.local.extend([(self.model.service_of(local), self.model.reads(local), *stale, 0, 0)])
+            wanted = max(wanted, *(each + 1 for each in stale))
         if max(wanted, *self.service_ids) >= 1 << ID_BITS:
             raise InternalError(f"more than {1 << ID_BITS} local or service states")
         if len(self._orders) > 1:

@@ -104,7 +104,7 @@ def apply(model: Model, here: Global, process: int, service: int, outcome: Outco
     if outcome.stales:
         for other, local in enumerate(locals_):
             if other != process and local != EMPTY_SLOT and model.reads(local) == service:
-                locals_[other] = model.stale(local)
+                locals_[other] = model.stale(local, outcome.stales)
     if outcome.sends != EMPTY_SLOT:
         free = [slot for slot in range(len(shape.processes), shape.locals) if locals_[slot] == EMPTY_SLOT]
         if not free:

@@ -124,11 +124,12 @@ def _follow(fields: Int64s, p: int, taken: Int32s, shape: Int64s, local: Int32s)
     fields[:, p] = taken[:, LOCAL]
     fields[rows, locals_ + touched] = taken[:, SERVICE]
     fields[:, faults_at] += taken[:, FAULTS]
-    stales = taken[:, STALES] != 0
+    how = taken[:, STALES]
+    stales = how != 0
     for q in range(locals_):
         if q != p:
             hit = stales & (fields[:, q] != 0) & (local[fields[:, q], READS] == touched)
-            fields[hit, q] = local[fields[hit, q], STALE]
+            fields[hit, q] = local[fields[hit, q], STALE + how[hit] - 1]
     sends = taken[:, SENDS]
     unsent = sends != 0
     for q in range(processes, locals_):

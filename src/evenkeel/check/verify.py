@@ -14,7 +14,7 @@ from evenkeel.check.search import Bounds, Progress, Search, Space
 from evenkeel.check.story import StoryStep, tell
 from evenkeel.check.trace import Taken, way_that_breaks, way_to
 from evenkeel.check.way import as_asked, find_way, unreduced
-from evenkeel.check.zone_steps import Step
+from evenkeel.check.zone_steps import Fault, Step
 from evenkeel.model.errors import InputError
 from evenkeel.model.plan import Layout
 from evenkeel.model.policy import CleanUpBy, DnsPolicy
@@ -79,6 +79,7 @@ class Report:
     plans_read: tuple[int, ...]  # where a part of the space was enough to find a violation: the only plans read there
     keep: int
     faults: int
+    fault_kinds: tuple[Fault, ...]
     policy: DnsPolicy
     layout: Layout
     step: Step
@@ -256,6 +257,7 @@ def _report(
         plans_read=tuple(sorted(explored.plans_read)),
         keep=config.policy.keep_generations,
         faults=config.faults,
+        fault_kinds=tuple(sorted(config.fault_kinds)),
         policy=config.policy,
         layout=config.layout,
         step=config.step,
@@ -276,5 +278,6 @@ def config_of(report: Report) -> Config:
         layout=report.layout,
         step=report.step,
         faults=report.faults,
+        fault_kinds=frozenset(report.fault_kinds),
         server_guard=report.server_guard,
     )

@@ -34,6 +34,14 @@ from evenkeel.check.exchange import (
 )
 from evenkeel.check.model import Interner
 from evenkeel.check.replay import Call
+from evenkeel.check.standby import (
+    NOW_IS_COPIED,
+    NOW_IS_GONE,
+    RENAMINGS,
+    copy_holds,
+    failed_over,
+    transferred,
+)
 from evenkeel.model.errors import InternalError
 from evenkeel.model.plan import Layout
 from evenkeel.model.records import RecordType, RRset
@@ -55,6 +63,7 @@ class Fault(StrEnum):
     CRASH = "crash"  # restarts from nothing; a request that was under way may still arrive
     LOST_REPLY = "lost-reply"  # a write whose reply does not come: it has landed, will yet land, or never
     DUPLICATE = "duplicate"  # a retried write: the second copy is still under way
+    FAILOVER = "failover"  # a secondary that lags behind becomes the primary
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ class Way:
 
     label: str
     zone: int
-    stales: bool
+    stales: int
     breaks: int
     is_over: bool
     reply: Any = None
@@ -91,7 +100,7 @@ class Renaming:
     """A zone after a step as it is kept; whether what others read is out of date; what is renamed in hands."""
 
     zone: ZoneState
-    stales: bool
+    stales: int
     names: tuple[tuple[str, str], ...]
 
 
@@ -200,11 +209,13 @@ class ZoneSteps:
     def renaming(self, before: ZoneState, after: ZoneState) -> Renaming:
         """Nonces after a step: the fresh one is what stands now, what stood is gone."""
         if after == before:
-            return Renaming(after, False, ())
+            return Renaming(after, 0, ())
         fresh = FRESH if holds_text(after, FRESH) else UNDER_WAY if holds_text(after, UNDER_WAY) else ""
-        stales = bool(fresh) or (holds_text(before, NOW) and not holds_text(after, NOW))
-        names = ((NOW, GONE), (fresh, NOW)) if fresh else ((NOW, GONE),) if stales else ()
-        return Renaming(self._without_writers(renamed(after, names)), stales, names)
+        if not fresh and (not holds_text(before, NOW) or holds_text(after, NOW)):
+            return Renaming(self._without_writers(after), 0, ())
+        how = NOW_IS_COPIED if copy_holds(before, NOW) else NOW_IS_GONE
+        names = (*RENAMINGS[how], (fresh, NOW)) if fresh else RENAMINGS[how]
+        return Renaming(self._without_writers(renamed(after, names)), how, names)
 
     def _without_writers(self, zone: ZoneState) -> ZoneState:
         """Who wrote a fence decides nothing: its nonce tells every write from every other."""
@@ -246,7 +257,17 @@ class ZoneSteps:
         if sends is not None:
             yield self._over(f"{asking.method}: sent twice", before, after, reply, ticket, sends, 1)
 
-    def land(self, transaction: Transaction, zone: int) -> tuple[int, bool, int, str]:
+    def standing_by(self, zone: int) -> Iterator[tuple[str, int, int, int]]:
+        """What a secondary can do: a label, the zone, how tickets are renamed, faults."""
+        before = self.zones[zone]
+        for label, (after, how), faults in (
+            ("transfer", transferred(before), 0),
+            ("failover", failed_over(before), 1),
+        ):
+            if after != before:
+                yield label, self.zones.id(after), how, faults
+
+    def land(self, transaction: Transaction, zone: int) -> tuple[int, int, int, str]:
         """A write that was under way arrives: the zone, whether that stales, what it breaks, how it was taken."""
         before = self.zones[zone]
         after, reply = serve(before, Call("server", "commit", (transaction,)))

@@ -39,6 +39,9 @@ def check(
     keep: Annotated[int | None, typer.Option(min=0, help="Generations that clean-up leaves; the policy's own.")] = None,
     layout: Annotated[Layout, typer.Option(help="How answers are laid out in the zone.")] = Layout.TREE,
     faults: Annotated[int, typer.Option(min=0, max=FAULTS_MAX, help="Crashes, lost replies, duplicates at most.")] = 0,
+    failover: Annotated[
+        bool, typer.Option("--failover", help="Faults may be failovers to a lagging secondary.")
+    ] = False,
     fine: Annotated[
         bool, typer.Option("--fine", help="Every exchange with a server is a step, not every call.")
     ] = False,
@@ -75,8 +78,10 @@ def check(
     from evenkeel.check.automation import Config
     from evenkeel.check.search import Bounds
     from evenkeel.check.verify import Reduction, Wanted
-    from evenkeel.check.zone_steps import Step
+    from evenkeel.check.zone_steps import Fault, Step
 
+    if failover and not faults:
+        raise InputError.one("--failover", "no fault may happen", "--faults 1 or more")
     chosen, enactors = _policy(policy, region, enactors)
     explored = replace(chosen, attempts_max=1, keep_generations=chosen.keep_generations if keep is None else keep)
     config = Config(
@@ -87,6 +92,7 @@ def check(
         layout=layout,
         step=Step.EXCHANGE if fine else Step.CALL,
         faults=faults,
+        fault_kinds=frozenset(Fault) if failover else frozenset(Fault) - {Fault.FAILOVER},
         server_guard=guard,
     )
     names = [reduction.value for reduction in Reduction]
