@@ -11,8 +11,10 @@ need named bind9
 need dig bind9-dnsutils
 need knotd knot
 need kdig knot-dnsutils
+need nats-server nats-server
 if [ "${1:-}" = bench ]; then
     need dnsperf dnsperf
+    need etcd etcd-server
 fi
 [ -z "$missing" ] && exit 0
 

@@ -21,6 +21,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from evenkeel.adapters.droplet_manager.control import ManagerView
 from evenkeel.api.quotas import Quotas
@@ -337,6 +338,7 @@ def launches_app(desk: LaunchDesk, tokens: Mapping[str, str]) -> FastAPI:
 
     app.add_exception_handler(Fault, _as_reply)
     app.add_exception_handler(RequestValidationError, _as_bad_request)
+    app.add_exception_handler(HTTPException, _as_told)
     return app
 
 
@@ -356,6 +358,14 @@ async def _as_bad_request(request: Request, error: Exception) -> JSONResponse:
         raise error
     told = [f"{'.'.join(map(str, each['loc'][1:])) or 'body'}: {each['msg']}" for each in error.errors()[:8]]
     return _reply(400, "InvalidParameter", "; ".join(told), {})
+
+
+async def _as_told(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses by itself, in the form of all other errors."""
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {400: "InvalidParameter", 404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "Refused")
+    return _reply(error.status_code, code, str(error.detail), {})
 
 
 def _reply(status: int, code: str, message: str, headers: dict[str, str], **more: Any) -> JSONResponse:

@@ -109,7 +109,6 @@ class BoundedBodies:
             await self._refuse(scope, receive, send)
             return
         octets = 0
-        has_begun = False
 
         async def counted() -> Message:
             nonlocal octets
@@ -119,16 +118,15 @@ class BoundedBodies:
                 raise TooLarge
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
+        async def unless_too_large(message: Message) -> None:
+            # The application takes the end of its reading for a mistake in the body, and has words of its own for it.
+            if octets <= self._octets_max:
+                await send(message)
 
-        try:
-            await self._app(scope, counted, noted)
-        except TooLarge:
-            if not has_begun:
-                await self._refuse(scope, receive, send)
+        with contextlib.suppress(TooLarge):
+            await self._app(scope, counted, unless_too_large)
+        if octets > self._octets_max:
+            await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         what = f"the body is over {self._octets_max} octets"
