@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evenkeel.check.automation import Automation, Config
+from evenkeel.check.automation import Automation
+from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import dns_properties
 from evenkeel.check.search import Search, peak_memory
 from evenkeel.check.verify import Report, Verdict, check

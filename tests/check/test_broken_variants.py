@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from evenkeel.check.automation import Config
+from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import ALWAYS, published_stays
 from evenkeel.check.model import Properties
 from evenkeel.check.program import Workflows

@@ -10,7 +10,8 @@ import pytest
 
 from evenkeel.adapters.dns.resolve import ServerResolver
 from evenkeel.adapters.dns.zone_client import ZoneClient
-from evenkeel.check.automation import Automation, Config
+from evenkeel.check.automation import Automation
+from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import dns_properties
 from evenkeel.check.drive import Diverged, Driver
 from evenkeel.check.search import Search

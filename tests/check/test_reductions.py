@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from evenkeel.check import kernel
-from evenkeel.check.automation import Automation, Config
+from evenkeel.check.automation import Automation
+from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import dns_properties
 from evenkeel.check.recovery import unrecoverable
 from evenkeel.check.search import Search, Space

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from evenkeel.check.automation import Automation, Config
+from evenkeel.check.automation import Automation
 from evenkeel.check.compare import compare
+from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import ALWAYS, dns_properties
 from evenkeel.check.mermaid import as_mermaid
 from evenkeel.check.search import Bounds, Search

@@ -7,9 +7,10 @@ the slots for requests that are still under way when their sender has given up o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from evenkeel.check.config import Config
 from evenkeel.check.exchange import (
     ANYONE,
     FRESH,
@@ -18,19 +19,16 @@ from evenkeel.check.exchange import (
     ZONE,
     Hand,
     Talk,
-    TicketText,
     ZoneCode,
-    ZoneMaker,
-    guarded_zone,
     holds_text,
     is_hopeless,
     is_write,
     renamed,
 )
+from evenkeel.check.local_states import Enacting, Local, Planning, StandingBy, Travelling
 from evenkeel.check.model import EMPTY_SLOT, NO_SERVICE, Interner, Outcome, Properties, Shape
 from evenkeel.check.program import (
     Stage,
-    Workflows,
     endpoint_name,
     is_over,
     result_of,
@@ -39,83 +37,17 @@ from evenkeel.check.program import (
 )
 from evenkeel.check.replay import Call
 from evenkeel.check.standby import NOW_IS_GONE, RENAMINGS
-from evenkeel.check.zone_steps import Asking, Fault, Step, Way, ZoneSteps
+from evenkeel.check.zone_steps import Asking, Fault, Way, ZoneSteps
 from evenkeel.endpoints.enactor import Enacted
 from evenkeel.endpoints.guarded_zone import LOCK_EXPIRY_MS
 from evenkeel.model.errors import InternalError
-from evenkeel.model.plan import Layout
-from evenkeel.model.policy import SAFE, CleanUpBy, DnsPolicy, Lock
+from evenkeel.model.policy import Lock
 from evenkeel.model.transactions import Commit, Transaction
 from evenkeel.twins.zone import ZoneState
 
 STORE = 0  # service: the plan store
 PLANNER = 0  # process
 NO_NONCE = "nonce0any"
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What is explored: the region's automation in small. Every plan changes every endpoint."""
-
-    policy: DnsPolicy = SAFE
-    enactors: int = 3
-    plans: int = 6
-    endpoints: int = 3
-    layout: Layout = Layout.TREE
-    answers: int = 0  # different answers that plans take in turn; 0: no two are the same
-    notes_published: bool = False  # an onlooker notes what an Enactor has called published
-    step: Step = Step.CALL
-    faults: int = 0
-    fault_kinds: frozenset[Fault] = frozenset(Fault) - {Fault.FAILOVER}
-    server_guard: bool = False  # the server's own never-empty guard, which only the embedded server has
-    lock_expires: bool = True
-    lazy_appends: bool = False  # reduction: the Planner appends just before somebody reads
-    plans_read: frozenset[int] = frozenset()  # a part of the space: the only plans that are ever read; empty: all
-    fold_hopeless: bool = True  # reduction: a write that is certain to be refused is refused at once
-    workflows: Workflows = field(default_factory=Workflows)
-    zone_maker: ZoneMaker = guarded_zone
-    nonce: str = ""  # what a source of nonces that repeats would give; "" for a sound one
-
-    @property
-    def compares_fences(self) -> bool:
-        """Whether any write of the policy is conditional on a fence: if not, nonces may all be alike."""
-        return self.policy.fenced or self.policy.clean_up is CleanUpBy.REACHABILITY
-
-
-@dataclass(frozen=True, slots=True)
-class Enacting:
-    """An Enactor's local state: where it is in its cycle, the plan in hand, and what it has read."""
-
-    stage: int
-    at: int  # state of the stage's automaton
-    plan: int = 0
-    ticket: TicketText | None = None
-    replies: tuple[Any, ...] = ()  # exchanges of the call under way
-    nodes: tuple[str, ...] = ()  # spent nodes still to be looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Planning:
-    """The Planner: reads the newest generation and appends the next. One Planner does both in one step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Travelling:
-    """A write that is still under way to an endpoint."""
-
-    endpoint: int
-    transaction: Transaction
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class StandingBy:
-    """The secondary of an endpoint's zone; its copy stands in the zone's state (standby.py)."""
-
-    endpoint: int
-
-
-Local = Enacting | Planning | Travelling | StandingBy | None
 
 
 class Automation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from evenkeel.check.automation import Config
+from evenkeel.check.config import Config
 from evenkeel.check.search import Progress
 from evenkeel.check.verify import Verdict, Wanted, check
 from evenkeel.model.policy import OCTOBER_2025, SAFE, CleanUpBy, DnsPolicy, StalenessCheck

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evenkeel.check.automation import PLANNER, STORE, Automation, Enacting, Travelling
+from evenkeel.check.automation import PLANNER, STORE, Automation
 from evenkeel.check.exchange import NODE, PLAN, SteadyClock, Unread, plan_at
+from evenkeel.check.local_states import Enacting, Travelling
 from evenkeel.check.model import EMPTY_SLOT
 from evenkeel.check.story import EndpointShown, StoryStep, tell
 from evenkeel.check.trace import Taken

@@ -6,7 +6,7 @@ Compiled by numba where it is installed (extra `fast`). All integers are signed 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -25,12 +25,18 @@ except ImportError:  # the extra `fast` is not installed: `vectors` does the sam
 else:
     HAS_NUMBA = True
 
+    def _jitted(function: F, inline: Literal["never", "always"]) -> F:
+        try:
+            return cast(F, numba.njit(cache=True, inline=inline)(function))
+        except RuntimeError:  # nowhere to keep what was compiled: compile anew in every process
+            return cast(F, numba.njit(inline=inline)(function))
+
     def compiled(function: F) -> F:
-        return cast(F, numba.njit(cache=True, boundscheck=False)(function))
+        return _jitted(function, "never")
 
     def inlined(function: F) -> F:
         # Handing an array to a function costs two atomic counts of its holders; inlining costs nothing.
-        return cast(F, numba.njit(cache=True, boundscheck=False, inline="always")(function))
+        return _jitted(function, "always")
 
 
 # 0x9E3779B97F4A7C15 as a signed number: the golden ratio's odd multiplier (Knuth, volume 3, section 6.4).

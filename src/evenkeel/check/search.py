@@ -233,6 +233,8 @@ class Search:
                 self._widen()
             if why == kernel.FULL:
                 self._grow()
+            if space.stopped:
+                break
         return np.concatenate(kept)
 
     def _label_seen(self) -> NDArray[np.int8]:
@@ -243,8 +245,11 @@ class Search:
         return space.label_seen
 
     def _grow(self) -> None:
-        """Twice the room for states. Old and new arrays stand side by side for a moment."""
+        """Twice the room for states, where the bound leaves it."""
         space = self.space
+        if 2 * space.memory > self._bounds.memory_max:
+            space.stopped = f"more than {self._bounds.memory_max >> 20:,} MiB of states"
+            return
         room = max(2 * len(space.states), space.count + 4 * max(1, space.tables.branching))
         space.states = _longer(space.states, room, 0)
         space.parent = _longer(space.parent, room, -1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evenkeel.check.automation import PLANNER, STORE, Automation, Enacting, StandingBy, Travelling
+from evenkeel.check.automation import PLANNER, STORE, Automation
 from evenkeel.check.dns_properties import ALWAYS, Seen, seen
+from evenkeel.check.local_states import Enacting, StandingBy, Travelling
 from evenkeel.check.program import endpoint_name
 from evenkeel.check.trace import Global, Taken
 from evenkeel.endpoints.layout import node_generation

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from evenkeel.check.automation import Automation, Config
+from evenkeel.check.automation import Automation
+from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import dns_properties
 from evenkeel.check.model import Properties
 from evenkeel.check.recovery import unrecoverable

@@ -16,11 +16,12 @@ from evenkeel.model.plan import Layout
 from evenkeel.model.policy import DNS_PRESETS, DnsPolicy, DnsPreset
 
 if TYPE_CHECKING:  # numpy and numba take a while to load, and `--help` does without them
-    from evenkeel.check.automation import Config
+    from evenkeel.check.config import Config
     from evenkeel.check.search import Progress
     from evenkeel.check.verify import Report, Wanted
 
 ENACTORS_MAX, ENDPOINTS_MAX, PLANS_MAX, FAULTS_MAX = 8, 16, 250, 4
+STATES_MAX = 2_000_000_000  # states are numbered by 32 bits
 EXAMPLE = "evenkeel check --policy october-2025 --enactors 3 --plans 6 --endpoints 3 --keep 1"
 
 
@@ -39,9 +40,7 @@ def check(
     keep: Annotated[int | None, typer.Option(min=0, help="Generations that clean-up leaves; the policy's own.")] = None,
     layout: Annotated[Layout, typer.Option(help="How answers are laid out in the zone.")] = Layout.TREE,
     faults: Annotated[int, typer.Option(min=0, max=FAULTS_MAX, help="Crashes, lost replies, duplicates at most.")] = 0,
-    failover: Annotated[
-        bool, typer.Option("--failover", help="Faults may be failovers to a lagging secondary.")
-    ] = False,
+    failover: Annotated[bool, typer.Option("--failover", help="A fault may be a failover, too.")] = False,
     fine: Annotated[
         bool, typer.Option("--fine", help="Every exchange with a server is a step, not every call.")
     ] = False,
@@ -51,7 +50,9 @@ def check(
         list[str] | None, typer.Option(help="Without symmetry, endpoints, appends or hopeless; may be repeated.")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="The policies between the two ends, as a table.")] = False,
-    max_states: Annotated[int, typer.Option(min=1, help="Give up beyond as many states.")] = 200_000_000,
+    max_states: Annotated[
+        int, typer.Option(min=1, max=STATES_MAX, help="Give up beyond as many states.")
+    ] = 200_000_000,
     max_memory: Annotated[int, typer.Option(min=1, help="Give up beyond as many MiB of states.")] = 4096,
     max_seconds: Annotated[float, typer.Option(min=0.01, help="Give up after as many seconds.")] = 3600.0,
     replay: Annotated[
@@ -75,7 +76,7 @@ def check(
     if replay is not None:
         _replay(replay, region, zone, json)
         return
-    from evenkeel.check.automation import Config
+    from evenkeel.check.config import Config
     from evenkeel.check.search import Bounds
     from evenkeel.check.verify import Reduction, Wanted
     from evenkeel.check.zone_steps import Fault, Step
