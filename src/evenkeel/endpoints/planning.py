@@ -151,7 +151,10 @@ class PlanningTable:
         """The next plan as things stand; with `routine`, also what is not urgent."""
         head = self._head or Head(self.generation, 0)
         restore = max(head.floor, self.generation) > head.generation
-        step = self._step(self._to_look_at(now_s, everything=routine or restore), now_s, routine)
+        numbers = self._to_look_at(now_s, everything=routine or restore)
+        if not len(numbers) and not routine:
+            return self._nothing_new(head, numbers)
+        step = self._step(numbers, now_s, routine)
         weight, chosen = self._weigh(step, routine)
         foreign = self._let_go(weight, chosen) if routine else {}
         if restore:
@@ -171,6 +174,23 @@ class PlanningTable:
             weight=weight,
             spent=step.view.numbers[step.view.segment[step.view.bad & ~step.member]],
             foreign=foreign,
+        )
+
+    def _nothing_new(self, head: Head, none: Ints) -> Proposal:
+        """Nothing has happened since the last look: most cycles end here, at no cost."""
+        return Proposal(
+            region=self._region.name,
+            generation=max(self.generation, head.floor) + 1,
+            previous=min(self.generation, head.generation),
+            changes=(),
+            removed=(),
+            withheld=self.withheld,
+            routine=False,
+            looked_at=none,
+            unsettled=none,
+            weight=self._published.weight,
+            spent=none,
+            foreign={},
         )
 
     def accept(self, proposal: Proposal, now_s: float) -> None:
