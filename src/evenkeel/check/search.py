@@ -143,6 +143,7 @@ class Search:
         self._on_progress = on_progress
         self._told_at = 0.0
         self._expand: Any = kernel.expand if compiled else vectors.expand
+        self._rehash: Any = kernel.rehash if compiled else vectors.rehash
         tables = Tables(model)
         packing = Packing.of(_widths(tables))
         self.space = Space(
@@ -183,7 +184,7 @@ class Search:
         self._judge_start(service)
         space.states[0] = space.packing.pack(fields)[0]
         space.count = 1
-        kernel.rehash(space.states, 1, space.index)
+        self._rehash(space.states, 1, space.index)
         self._judge_together(0)
 
     def _judge_start(self, service: list[int]) -> None:
@@ -258,7 +259,7 @@ class Search:
         places = 1 << (2 * room - 1).bit_length()
         if places != len(space.index):
             space.index = np.full(places, kernel.EMPTY, np.int32)
-            kernel.rehash(space.states, space.count, space.index)
+            self._rehash(space.states, space.count, space.index)
 
     def _widen(self) -> None:
         """Pack anew where ids have outgrown their fields."""
@@ -273,7 +274,7 @@ class Search:
             states[first:last] = packing.pack(space.packing.unpack(space.states[first:last]))
         space.states, space.packing = states, packing
         space.index.fill(kernel.EMPTY)
-        kernel.rehash(space.states, space.count, space.index)
+        self._rehash(space.states, space.count, space.index)
 
     # --- judging ------------------------------------------------------------------------------------------
 

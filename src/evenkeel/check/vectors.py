@@ -266,3 +266,16 @@ def _find_states(words: Int64s, states: Int64s, index: NDArray[np.int32]) -> Int
         open_ = open_[~same & (stands != EMPTY)]
         place[open_] = (place[open_] + 1) & last
     return at
+
+
+def rehash(states: Int64s, count: int, index: NDArray[np.int32]) -> None:
+    """As `kernel.rehash`."""
+    last = len(index) - 1
+    place = _hashed(states[:count]) & last
+    open_ = np.arange(count)
+    while len(open_):
+        gaps = open_[index[place[open_]] == EMPTY]
+        _, winners = np.unique(place[gaps], return_index=True)
+        index[place[gaps[winners]]] = gaps[winners]
+        open_ = open_[index[place[open_]] != open_]
+        place[open_] = (place[open_] + 1) & last
