@@ -34,15 +34,16 @@ class NoLimit:
 
 
 class TokenBucket:
-    """`per_s` requests a second, and a second's worth at once."""
+    """`per_s` requests a second, and `burst_s` seconds' worth at once."""
 
-    def __init__(self, per_s: float) -> None:
+    def __init__(self, per_s: float, burst_s: float = 1.0) -> None:
         self.per_s = per_s
-        self._tokens, self._at_s = per_s, -math.inf
+        self._burst = per_s * burst_s
+        self._tokens, self._at_s = self._burst, -math.inf
 
     def admit(self, asking: int, inside: int, now_s: float) -> int:
         if self._at_s > -math.inf:
-            self._tokens = min(self.per_s, self._tokens + (now_s - self._at_s) * self.per_s)
+            self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self.per_s)
         self._at_s = now_s
         admitted = min(asking, int(self._tokens))
         self._tokens -= admitted

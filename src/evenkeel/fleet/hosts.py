@@ -10,34 +10,35 @@ generation.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from evenkeel.fleet.arrays import Durations, Flags, Generations, Ids, Seconds
+from evenkeel.fleet.arrays import Columns, Durations, Flags, Generations, Ids, Seconds
 from evenkeel.model.fleet_policy import FleetPolicy, Retry
 
 NEVER_S = np.inf
 _TRIES_MAX = 30
 FIRST_POLL_SHARE = 0.1  # of the poll floor, at least, before a contact is sent again for the first time
 
-_COLUMNS: dict[str, type] = {
-    "is_up": np.bool_,
-    "waits": np.bool_,
-    "tries": np.uint8,
-    "epoch": np.int32,
-    "poll_s": np.float32,
-    "phase_s": np.float32,
-    "generation": np.int64,
-    "sequence": np.int64,
-    "sent_s": np.float64,
-    "sent_before_s": np.float64,
-    "ends_s": np.float64,
-    "next_s": np.float64,
-}
 
-
-class HostTable:
+class HostTable(Columns):
     """Hosts 0 to `size - 1`, up, without a lease, each with its first contact to make at once."""
 
+    _COLUMNS: ClassVar[dict[str, type]] = {
+        "is_up": np.bool_,
+        "waits": np.bool_,
+        "tries": np.uint8,
+        "epoch": np.int32,
+        "poll_s": np.float32,
+        "phase_s": np.float32,
+        "generation": np.int64,
+        "sequence": np.int64,
+        "sent_s": np.float64,
+        "sent_before_s": np.float64,
+        "ends_s": np.float64,
+        "next_s": np.float64,
+    }
     is_up: Flags
     waits: Flags  # its last contact is not answered yet
     tries: np.ndarray
@@ -53,8 +54,7 @@ class HostTable:
 
     def __init__(self, size: int, policy: FleetPolicy, rng: np.random.Generator) -> None:
         self.policy, self._rng = policy, rng
-        for name, dtype in _COLUMNS.items():
-            setattr(self, name, np.zeros(size, dtype))
+        self._resize(size)
         self.is_up[:] = True
         self.poll_s[:] = policy.poll_max_s
         self.phase_s[:] = policy.poll_max_s * rng.random(size)
@@ -65,7 +65,7 @@ class HostTable:
 
     @property
     def octets(self) -> int:
-        return sum(int(getattr(self, name).nbytes) for name in _COLUMNS)
+        return self.row_octets
 
     def holds(self, ids: Ids, now_s: float) -> Flags:
         """Whether each holds a lease, by its own clock; without one it runs nothing."""
@@ -112,18 +112,18 @@ class HostTable:
         self.contact(ids, now_s)
         return ids
 
-    def told_to_wait(self, ids: Ids, epoch: int, after_s: Durations, now_s: float) -> Ids:
-        """They contact again in `after_s`."""
-        obeys = self.is_up[ids] & (self.epoch[ids] <= epoch)
+    def told_to_wait(self, ids: Ids, epoch: int, answers: Generations, after_s: Durations, now_s: float) -> Ids:
+        """They contact again in `after_s`; one that has contacted again since goes by the answer to that."""
+        obeys = self.is_up[ids] & (self.epoch[ids] <= epoch) & (self.sequence[ids] == answers) & self.waits[ids]
         ids = ids[obeys]
         self.epoch[ids] = epoch
         self.waits[ids] = False
         self.next_s[ids] = now_s + after_s[obeys]
         return ids
 
-    def refused(self, ids: Ids, now_s: float) -> Ids:
+    def refused(self, ids: Ids, answers: Generations, now_s: float) -> Ids:
         """Their attempt came to nothing, and they know it: they try again as their policy says."""
-        ids = ids[self.is_up[ids]]
+        ids = ids[self.is_up[ids] & (self.sequence[ids] == answers) & self.waits[ids]]
         self.waits[ids] = False
         again_s = self._again_after_s(ids) - self.policy.request_timeout_s
         self.next_s[ids] = now_s + np.maximum(again_s, self.policy.jitter_base_s)

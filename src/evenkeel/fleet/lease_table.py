@@ -7,10 +7,11 @@ there are, and letting it go on is one addition (RECOVERY.md, the sweep, 1).
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
-from evenkeel.fleet.arrays import Flags, Generations, Ids, Seconds
+from evenkeel.fleet.arrays import Columns, Flags, Generations, Ids, Seconds
 
 FOREVER = math.inf
 
@@ -40,20 +41,31 @@ class LeaseClock:
             self._stopped_at_s = None
 
 
-class LeaseTable:
+class LeaseTable(Columns):
     """Leases of hosts 0 to `size - 1`. Ids in one call are each there once, except where it says otherwise."""
+
+    _COLUMNS: ClassVar[dict[str, type]] = {
+        "is_member": np.bool_,
+        "is_leased": np.bool_,
+        "is_heard": np.bool_,
+        "generation": np.int64,
+        "ends_s": np.float64,
+        "due_s": np.float64,
+        "granted_s": np.float64,
+    }
+    is_member: Flags
+    is_leased: Flags
+    is_heard: Flags  # a contact has shown that the host knows its lease
+    generation: Generations
+    ends_s: Seconds  # by the lease clock
+    due_s: Seconds  # the next renewal, by the lease clock
+    granted_s: Seconds  # by `now`
 
     def __init__(self, size: int = 0) -> None:
         self.clock = LeaseClock()
         self.members = 0
         self.leased_count = 0
-        self.is_member = np.zeros(0, np.bool_)
-        self.is_leased = np.zeros(0, np.bool_)
-        self.is_heard = np.zeros(0, np.bool_)  # a contact has shown that the host knows its lease
-        self.generation = np.zeros(0, np.int64)
-        self.ends_s = np.zeros(0, np.float64)  # by the lease clock
-        self.due_s = np.zeros(0, np.float64)  # the next renewal, by the lease clock
-        self.granted_s = np.zeros(0, np.float64)  # by `now`
+        self._resize(0)
         self._no_end_before_s = FOREVER
         self.add(0, size)
 
@@ -63,27 +75,13 @@ class LeaseTable:
 
     @property
     def octets(self) -> int:
-        """Of all arrays."""
-        return sum(
-            array.nbytes
-            for array in (
-                self.is_member,
-                self.is_leased,
-                self.is_heard,
-                self.generation,
-                self.ends_s,
-                self.due_s,
-                self.granted_s,
-            )
-        )
+        """Of all rows."""
+        return self.row_octets
 
     def add(self, first: int, count: int) -> None:
         """Hosts `first` to `first + count - 1` belong from now on, without a lease."""
-        more = first + count - len(self)
-        if more > 0:
-            for name in ("is_member", "is_leased", "is_heard", "generation", "ends_s", "due_s", "granted_s"):
-                array = getattr(self, name)
-                setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+        if first + count > len(self):
+            self._resize(first + count)
         fresh = ~self.is_member[first : first + count]
         self.is_member[first : first + count] = True
         self.members += int(np.count_nonzero(fresh))

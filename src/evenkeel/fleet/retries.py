@@ -25,6 +25,7 @@ from evenkeel.model.fleet import Amnesty, FleetStatus, first_generation
 from evenkeel.model.fleet_policy import FleetPolicy, LeaseRecovery
 
 SPREAD_MIN_S = 10.0  # Nomad's least time to live
+THROTTLE_BURST_S = 10.0
 FINISH_SHARE = 0.1  # of its time that a request still needs when its turn comes; with less it is dropped
 
 
@@ -83,7 +84,7 @@ class RetryManager:
 
     def throttle(self, per_s: float | None) -> None:
         """Let in only so many requests a second; None takes it away."""
-        self._throttle = None if per_s is None else TokenBucket(per_s)
+        self._throttle = None if per_s is None else TokenBucket(per_s, THROTTLE_BURST_S)
 
     def restart(self, share: float = 1.0) -> int:
         """Throw away the oldest `share` of what is queued: how many requests went."""
@@ -116,8 +117,7 @@ class RetryManager:
         if count < len(ids):
             chosen = self._rng.permutation(len(ids))
             refused, taken = chosen[count:], chosen[:count]
-            self.refusals += len(refused)
-            replies = Replies.same_kind(ids[refused], ReplyKind.REFUSED, 0, 0.0, sequences[refused])
+            replies = self._refuse(ids[refused], sequences[refused])
             ids, sequences = ids[taken], sequences[taken]
         else:
             replies = Replies.none()
@@ -125,6 +125,14 @@ class RetryManager:
             self._queue.append(_Batch(now_s, ids, sequences))
             self._queued += len(ids)
         return replies
+
+    def _refuse(self, ids: Ids, sequences: Generations) -> Replies:
+        """A limiter says so; a queue that is full says nothing, and the host's request times out."""
+        if isinstance(self._limiter, NoLimit):
+            self.dropped += len(ids)
+            return Replies.none()
+        self.refusals += len(ids)
+        return Replies.same_kind(ids, ReplyKind.REFUSED, 0, 0.0, sequences)
 
     def _through_the_door(self, ids: Ids, now_s: float) -> Flags:
         """Renewals, and as many others as the throttle lets in; the rest is turned away unread, and times out."""

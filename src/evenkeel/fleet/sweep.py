@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,12 +23,15 @@ from evenkeel.admission.deadline_queue import DeadlineQueue
 from evenkeel.fleet import pace, terms
 from evenkeel.fleet.arrays import (
     Calls,
+    Columns,
     Flags,
     Generations,
     Ids,
     JobKind,
+    Kinds,
     Replies,
     ReplyKind,
+    Seconds,
     Work,
     no_ids,
 )
@@ -44,6 +48,29 @@ EARLY_SHARE = 0.2  # of the interval: a renewal that comes no earlier than this 
 ANSWERS_MIN = 0.05  # of calls that are expected to be answered, at the least
 VERIFY_EVERY_S = 0.1  # between two looks at all hosts for such
 VERIFY_AGAIN_S = 0.6  # between two calls to a host that has not shown that it knows its lease
+
+
+class Marks(Columns):
+    """Where each host is on its way to a lease, and what was last heard of it."""
+
+    _COLUMNS: ClassVar[dict[str, type]] = {
+        "place": np.uint8,
+        "call": np.int32,
+        "scratch": np.int32,
+        "called_s": np.float64,
+        "sequence": np.int64,
+    }
+    place: Kinds
+    call: Ids
+    scratch: Ids  # of one call; means nothing afterwards
+    called_s: Seconds
+    sequence: Generations  # of the last contact heard
+
+    def __init__(self) -> None:
+        self._resize(0)
+
+    def grow(self, size: int) -> None:
+        self._resize(size)
 
 
 class SweepManager:
@@ -70,11 +97,7 @@ class SweepManager:
             self.amnesties
         ) = 0
         self._generation = first_generation(epoch)
-        self._place = np.zeros(0, np.uint8)
-        self._call = np.zeros(0, np.int32)
-        self._called_s = np.zeros(0, np.float64)
-        self._sequence = np.zeros(0, np.int64)  # of the last contact heard
-        self._scratch = np.zeros(0, np.int32)
+        self._marks = Marks()
         self._order = CallOrder(0, rng)
         self._establish = DeadlineQueue(0)
         self._renew = DeadlineQueue(0)
@@ -93,10 +116,8 @@ class SweepManager:
     def add(self, first: int, count: int) -> None:
         self.table.add(first, count)
         size = len(self.table)
-        for name in ("_place", "_call", "_called_s", "_sequence", "_scratch"):
-            array = getattr(self, name)
-            setattr(self, name, np.concatenate([array, np.zeros(size - len(array), array.dtype)]))
-        self._called_s[first : first + count] = -np.inf
+        self._marks.grow(size)
+        self._marks.called_s[first : first + count] = -np.inf
         for table in (self._order, self._establish, self._renew):
             table.grow(size)
 
@@ -129,8 +150,13 @@ class SweepManager:
     @property
     def octets(self) -> int:
         """Of all tables that grow with the number of hosts."""
-        own = sum(array.nbytes for array in (self._place, self._call, self._called_s, self._sequence, self._scratch))
-        return self.table.octets + own + self._order.octets + self._establish.octets + self._renew.octets
+        return (
+            self.table.octets
+            + self._marks.row_octets
+            + self._order.octets
+            + self._establish.octets
+            + self._renew.octets
+        )
 
     # --- messages in ------------------------------------------------------------------------------------------
 
@@ -142,8 +168,8 @@ class SweepManager:
         return int(self._reads)
 
     def expects(self, ids: Ids) -> Flags:
-        recently = self._called_s[ids] > self._recent_s(self._last_seen_s)
-        expected: Flags = self.table.is_leased[ids] | (self._place[ids] == CALLED) | recently
+        recently = self._marks.called_s[ids] > self._recent_s(self._last_seen_s)
+        expected: Flags = self.table.is_leased[ids] | (self._marks.place[ids] == CALLED) | recently
         return expected
 
     _last_seen_s = -np.inf
@@ -163,7 +189,7 @@ class SweepManager:
         if ahead.any():
             # A host's word alone deposes nobody: the store is asked.
             self.should_check_tenure = True
-            fenced = Replies.same_kind(ids[ahead], ReplyKind.FENCED, 0, 0.0, self._sequence[ids[ahead]])
+            fenced = Replies.same_kind(ids[ahead], ReplyKind.FENCED, 0, 0.0, self._marks.sequence[ids[ahead]])
             ids, generations = ids[~ahead], generations[~ahead]
         else:
             fenced = Replies.none()
@@ -176,19 +202,19 @@ class SweepManager:
 
     def _latest(self, ids: Ids, sequences: Generations) -> Ids:
         """Where each member's newest contact stands in the batch, if it is newer than any before."""
-        fresh = self.table.is_member[ids] & (sequences > self._sequence[ids])
-        np.maximum.at(self._sequence, ids[fresh], sequences[fresh])
-        fresh &= sequences == self._sequence[ids]
+        fresh = self.table.is_member[ids] & (sequences > self._marks.sequence[ids])
+        np.maximum.at(self._marks.sequence, ids[fresh], sequences[fresh])
+        fresh &= sequences == self._marks.sequence[ids]
         at = np.flatnonzero(fresh).astype(np.int32)
         self.stale += len(ids) - len(at)
-        self._scratch[ids[at]] = at
-        latest: Ids = at[self._scratch[ids[at]] == at]
+        self._marks.scratch[ids[at]] = at
+        latest: Ids = at[self._marks.scratch[ids[at]] == at]
         return latest
 
     def _hear(self, ids: Ids) -> None:
-        called = ids[self._place[ids] == CALLED]
+        called = ids[self._marks.place[ids] == CALLED]
         self._called -= len(called)
-        self._place[called] = FREE
+        self._marks.place[called] = FREE
         self._answers += 0.002 * len(called) * (1.0 - self._answers) / (1.0 + 0.002 * len(called))
         self._order.answered(ids)
 
@@ -219,7 +245,7 @@ class SweepManager:
         due = np.flatnonzero(is_due)
         remaining_s = self.table.remaining_s(ids[due], now_s)
         later_s = terms.put_off_s(interval, left_s, remaining_s, self._rng.random(len(due)))
-        can_wait = later_s > interval
+        can_wait = remaining_s > self.policy.term_s / 2
         waiting = due[can_wait]
         self.table.due_s[ids[waiting]] = self.table.clock.at(now_s) + later_s[can_wait]
         is_due[waiting] = False
@@ -240,17 +266,17 @@ class SweepManager:
             ReplyKind.GRANT,
             self.table.generation[ids],
             nexts_s.astype(np.float32),
-            self._sequence[ids],
+            self._marks.sequence[ids],
             terms_s.astype(np.float32),
             polls_s,
             phases_s,
         )
 
     def _from_unleased(self, ids: Ids, now_s: float) -> Replies:
-        free = ids[self._place[ids] == FREE]
+        free = ids[self._marks.place[ids] == FREE]
         if not len(free) or self._lost_at_s is not None:
             return self._waits(free, now_s)
-        was_called = self._called_s[free] > self._recent_s(now_s)
+        was_called = self._marks.called_s[free] > self._recent_s(now_s)
         is_taken = was_called
         room = int(self._room_units() / self.policy.costs.establish)
         if self.table.members - self.table.leased_count <= room:
@@ -258,7 +284,7 @@ class SweepManager:
             is_taken = np.ones(len(free), np.bool_)
         taken = free[is_taken]
         self._establish.offer(taken, now_s + self.policy.request_timeout_s)
-        self._place[taken] = QUEUED
+        self._marks.place[taken] = QUEUED
         return self._waits(free[~is_taken], now_s)
 
     def _waits(self, ids: Ids, now_s: float) -> Replies:
@@ -268,7 +294,7 @@ class SweepManager:
         self._reads -= len(ids)
         unleased = self.table.members - self.table.leased_count
         nexts_s = pace.wait_s(self.policy, unleased, self.estimate.per_s, self._rng.random(len(ids)))
-        return Replies.same_kind(ids, ReplyKind.WAIT, 0, nexts_s, self._sequence[ids], self._eta_s())
+        return Replies.same_kind(ids, ReplyKind.WAIT, 0, nexts_s, self._marks.sequence[ids], self._eta_s())
 
     # --- calls out --------------------------------------------------------------------------------------------
 
@@ -290,9 +316,9 @@ class SweepManager:
     def _give_up_calls(self, now_s: float) -> None:
         while self._calls_out and self._calls_out[0][0] <= now_s - self.policy.call_timeout_s:
             _, call, ids = self._calls_out.popleft()
-            silent = ids[(self._call[ids] == call) & (self._place[ids] == CALLED)]
+            silent = ids[(self._marks.call[ids] == call) & (self._marks.place[ids] == CALLED)]
             self._called -= len(silent)
-            self._place[silent] = FREE
+            self._marks.place[silent] = FREE
             self._answers += 0.05 * ((1.0 - len(silent) / len(ids)) - self._answers)
             self._order.missed(silent[~self.table.is_leased[silent]], now_s)
 
@@ -318,7 +344,7 @@ class SweepManager:
         return self._called_now(ids, now_s)
 
     def _may_be_called(self, ids: Ids | slice) -> Flags:
-        may: Flags = self.table.is_member[ids] & ~self.table.is_leased[ids] & (self._place[ids] == FREE)
+        may: Flags = self.table.is_member[ids] & ~self.table.is_leased[ids] & (self._marks.place[ids] == FREE)
         return may
 
     def _to_verify(self, count: int, now_s: float) -> Ids:
@@ -329,8 +355,10 @@ class SweepManager:
             return no_ids()
         self._verified_s = now_s
         table = self.table
-        unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self._place == FREE)
-        unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (self._called_s < now_s - VERIFY_AGAIN_S)
+        unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self._marks.place == FREE)
+        unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (
+            self._marks.called_s < now_s - VERIFY_AGAIN_S
+        )
         return np.flatnonzero(unheard)[:count].astype(np.int32)
 
     _granted_last_s = -np.inf
@@ -339,7 +367,7 @@ class SweepManager:
     def _called_now(self, ids: Ids, now_s: float) -> Calls:
         if len(ids):
             self._last_call = self._last_call % 0x7FFF_FFFF + 1
-            self._place[ids], self._call[ids], self._called_s[ids] = CALLED, self._last_call, now_s
+            self._marks.place[ids], self._marks.call[ids], self._marks.called_s[ids] = CALLED, self._last_call, now_s
             self._calls_out.append((now_s, self._last_call, ids))
             self._called += len(ids)
             self.calls += len(ids)
@@ -387,17 +415,17 @@ class SweepManager:
         if units <= 0:
             return []
         ids, late = self._establish.take(_jobs(units, cost), now_s)
-        self._place[late] = FREE
+        self._marks.place[late] = FREE
         if not len(ids):
             return []
-        self._place[ids] = WORKING
+        self._marks.place[ids] = WORKING
         self._working += len(ids)
         generations = np.arange(self._generation + 1, self._generation + 1 + len(ids), dtype=np.int64)
         self._generation += len(ids)
         return [self._work(JobKind.ESTABLISH, ids, generations, cost)]
 
     def _work(self, kind: JobKind, ids: Ids, generations: Generations, cost: float) -> Work:
-        return Work(kind, ids, generations, self._sequence[ids], len(ids) * cost)
+        return Work(kind, ids, generations, self._marks.sequence[ids], len(ids) * cost)
 
     def completed(self, work: Work, ok: Flags, now_s: float) -> Replies:
         self.estimate.done(work.units)
@@ -440,11 +468,11 @@ class SweepManager:
         return due_s, terms.terms_s(interval, left_s, due_s, self.policy)
 
     def _free(self, ids: Ids) -> None:
-        places = self._place[ids]
+        places = self._marks.place[ids]
         self._called -= int(np.count_nonzero(places == CALLED))
         self._working -= int(np.count_nonzero(places == WORKING))
         self._establish.cancel(ids[places == QUEUED])
-        self._place[ids] = FREE
+        self._marks.place[ids] = FREE
 
     # --- store, capacity, tenure ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ RENEWAL_SHARE = 0.4
 AFTER_RECOVERY = 2.0  # times the time still needed: when renewals begin. It may turn out longer
 AFTER_RECOVERY_MAX_S = 3600.0
 SPARE = 1.0  # as much again does a lease last beyond, so that a renewal can be put off
+PUT_OFF_SHARE = 0.7  # of what is left of a lease; the rest is for the renewal
 SHORT_RECOVERY = 0.02  # of the interval: not worth stretching for
 
 
@@ -44,6 +45,5 @@ def is_recovering(interval: float, left_s: float) -> bool:
 
 
 def put_off_s(interval: float, left_s: float, remaining: Seconds, draws: Seconds) -> Seconds:
-    """Until the next renewal of leases that have `remaining` to go, where this one can wait for the recovery's end;
-    less than one interval where it cannot."""
-    return np.minimum(due_in_s(interval, left_s, draws), remaining - interval)
+    """Until the next renewal of leases that have `remaining` to go, should this one wait for the recovery's end."""
+    return np.minimum(due_in_s(interval, left_s, draws), PUT_OFF_SHARE * remaining)

@@ -25,6 +25,7 @@ from evenkeel.sim.fleet.wheel import Wheel
 
 HELD_EVERY_S = 0.25  # between two counts of the hosts that hold a lease, in a recovery
 HELD_EVERY_MAX_S = 30.0
+BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
 HOSTS_EVERY_S = 0.1  # between two looks at whose time has come
 
 
@@ -48,7 +49,7 @@ class FleetRun:
         self._to_manager: deque[tuple[float, Ids]] = deque()
         self._to_hosts: deque[tuple[float, Replies, int]] = deque()
         self._calls: deque[tuple[float, Ids, int]] = deque()
-        self._turned_away = 0
+        self._turned_away = self._launched_in_recovery = 0
         self._debt = 0.0  # units that the worker is behind
         self._is_down_until_s: float | None = None
         self._launch_number = self._launch_owed = 0.0
@@ -192,9 +193,9 @@ class FleetRun:
                     now_s,
                 )
             elif kind is ReplyKind.WAIT:
-                changed = hosts.told_to_wait(part.ids, epoch, part.nexts_s, now_s)
+                changed = hosts.told_to_wait(part.ids, epoch, part.answers, part.nexts_s, now_s)
             elif kind is ReplyKind.REFUSED:
-                changed = hosts.refused(part.ids, now_s)
+                changed = hosts.refused(part.ids, part.answers, now_s)
             else:
                 changed = no_ids()
             self.wheel.put(changed)
@@ -278,7 +279,8 @@ class FleetRun:
                 self.measured.units += work.units
                 self._finish_work(work, now_s + window_s)
         idle = max(left, 0.0)
-        self._debt = max(-left, 0.0)
+        # What is not read by then is dropped by the network.
+        self._debt = min(max(-left, 0.0), BACKLOG_MAX_S * per_s)
         self.manager.spent(idle / per_s, min(admission / per_s, window_s), window_s, now_s + window_s)
 
     def _finish_work(self, work: Work, now_s: float) -> None:
@@ -312,6 +314,8 @@ class FleetRun:
             return
         share = min(1.0, 64 * leased / self.manager.table.members)  # of a few hosts looked at, one is leased
         self.measured.launched += round(count * share)
+        if self.measured.leased_at_s is None:
+            self._launched_in_recovery += round(count * share)
         if (
             self._store_back_at_s is not None
             and self.measured.first_launch_after_s is None
@@ -327,6 +331,7 @@ class FleetRun:
             if isinstance(self.manager, RetryManager):
                 if lever.restart_share:
                     self.manager.restart(lever.restart_share)
+                    self._debt = 0.0
                 if lever.throttle_per_s is not None:
                     self.manager.throttle(lever.throttle_per_s if lever.throttle_per_s >= 0 else None)
 
@@ -392,9 +397,9 @@ class FleetRun:
 
     def _bound_s(self) -> float:
         """The least time in which this capacity does the work: every live host once, and the launches that were
-        served."""
+        served meanwhile."""
         costs, start_s = self.scene.policy.costs, self._store_back_at_s or 0.0
-        left = self.measured.hosts_alive * costs.establish + self.measured.launched * costs.launch
+        left = self.measured.hosts_alive * costs.establish + self._launched_in_recovery * costs.launch
         steps = [*self.scene.capacity, (np.inf, 0.0)]
         for (from_s, per_s), (until_s, _) in pairwise(steps):
             begin_s = max(from_s, start_s)

@@ -15,7 +15,6 @@ class Wheel:
     def __init__(self, next_s: Seconds) -> None:
         self._next_s = next_s
         self._buckets: dict[int, list[Ids]] = {}
-        self._stamp = np.zeros(len(next_s), np.int32)
         self._at = 0
 
     def put(self, ids: Ids) -> None:
@@ -33,7 +32,9 @@ class Wheel:
         if (slots == first).all():
             self._buckets.setdefault(first, []).append(ids)
             return
-        order = np.argsort(slots, kind="stable")
+        # A radix sort, where the buckets are few enough to be told by 16 bits.
+        near = slots - slots.min()
+        order = np.argsort(near.astype(np.uint16) if near.max() < 1 << 16 else near, kind="stable")
         slots, ids = slots[order], ids[order]
         cuts = np.flatnonzero(np.diff(slots)) + 1
         starts = np.concatenate([[0], cuts])
@@ -60,7 +61,5 @@ class Wheel:
         if not found:
             return no_ids()
         ids = found[0] if len(found) == 1 else np.concatenate(found)
-        at = np.arange(len(ids), dtype=np.int32)
-        self._stamp[ids] = at
-        once: Ids = ids[self._stamp[ids] == at]
-        return once
+        ids = np.sort(ids)  # in the order in which their rows lie
+        return ids if len(ids) < 2 else ids[np.concatenate([[True], ids[1:] != ids[:-1]])]
