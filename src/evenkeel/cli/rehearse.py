@@ -58,6 +58,8 @@ def rehearse(
         _validate(validate, json)
     elif not scenario:
         raise InputError.one("SCENARIO", "is missing", "give a file or a name; --list shows the ready ones")
+    elif _is_fleet(scenario):
+        _run_fleet(scenario, policy, seed, json)
     elif seeds:
         _search(_read(scenario), _seeds(seeds), policy, workers, json)
     elif sensitivity:
@@ -78,6 +80,28 @@ def _seeds(text: str) -> range:
     if match is None or int(match[1]) > int(match[2]) or int(match[2]) - int(match[1]) >= SEEDS_MAX:
         raise InputError.one("--seeds", f"{text!r} is no range of seeds", f"write 1..1000; at most {SEEDS_MAX} of them")
     return range(int(match[1]), int(match[2]) + 1)
+
+
+def _is_fleet(text: str) -> bool:
+    from evenkeel.region.rehearsing.fleet import fleet_path
+
+    return fleet_path(text) is not None
+
+
+def _run_fleet(text: str, policy: str, seed: int | None, as_json: bool) -> None:
+    """A scenario about a fleet: tables, no region, no DNS."""
+    from evenkeel.region.rehearsing.fleet import fleet_json, fleet_path, fleet_summary, read_fleet, rehearse_fleet
+
+    path = fleet_path(text)
+    if path is None:  # `_is_fleet` found it
+        raise InputError.one(text, "is gone", "give the file again")
+    outcome = rehearse_fleet(read_fleet(path), policy, seed)
+    if as_json:
+        print_json(fleet_json(outcome))
+    else:
+        say("\n".join(fleet_summary(outcome)))
+    if not outcome.is_good:
+        raise typer.Exit(1)
 
 
 # --- one run --------------------------------------------------------------------------------------------
@@ -174,10 +198,12 @@ def _sensitivity(scenario: Scenario, policy: str, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
+    from evenkeel.region.rehearsing.fleet import fleet_scenarios, read_fleet
     from evenkeel.region.rehearsing.packaged import packaged
     from evenkeel.region.rehearsing.reading import read_scenario
 
     rows = [{"name": name, "title": read_scenario(path).script.title} for name, path in packaged().items()]
+    rows += [{"name": name, "title": read_fleet(path).title} for name, path in fleet_scenarios().items()]
     if as_json:
         print_json({"scenarios": rows})
         return

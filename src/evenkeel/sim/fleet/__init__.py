@@ -5,8 +5,8 @@ stood in for.
     scene      what is rehearsed: sizes, capacities over time, faults, by name
     worker     the manager's machine: units of work a second
     run        windows of virtual time, one after the other
-    measured   what came of it, and the bound
-    act_two    the night of October 2025, from the store's loss on
+    scenes     the recoveries that the sweep is held to, and the designs beside it
+    night      a night without a store: October 2025, act two
 
 Windows are as short as a sweep's tick while there is a recovery, and as long as a second while there is none.
 """

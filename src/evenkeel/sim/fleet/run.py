@@ -15,6 +15,7 @@ import numpy as np
 
 from evenkeel.fleet.arrays import Ids, JobKind, Replies, ReplyKind, Work, no_ids
 from evenkeel.fleet.hosts import HostTable
+from evenkeel.fleet.launches import SAMPLE
 from evenkeel.fleet.manager import make_manager
 from evenkeel.fleet.retries import RetryManager
 from evenkeel.fleet.sweep import SweepManager
@@ -26,6 +27,8 @@ from evenkeel.sim.fleet.wheel import Wheel
 HELD_EVERY_S = 0.25  # between two counts of the hosts that hold a lease, in a recovery
 HELD_EVERY_MAX_S = 30.0
 BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
+LAUNCHES_JUDGED_EVERY_S = 60.0
+LAUNCHES_WELL = 0.95  # of those asked within that time; some are still in line
 HOSTS_EVERY_S = 0.1  # between two looks at whose time has come
 
 
@@ -49,7 +52,9 @@ class FleetRun:
         self._to_manager: deque[tuple[float, Ids]] = deque()
         self._to_hosts: deque[tuple[float, Replies, int]] = deque()
         self._calls: deque[tuple[float, Ids, int]] = deque()
-        self._turned_away = self._launched_in_recovery = 0
+        self._turned_away = self._launched_in_recovery = self._asked_before = self._launched_before = 0
+        self._launches_judged_s = 0.0
+        self._held_last = 0
         self._debt = 0.0  # units that the worker is behind
         self._is_down_until_s: float | None = None
         self._launch_number = self._launch_owed = 0.0
@@ -146,6 +151,7 @@ class FleetRun:
             self._to_manager.clear()
         self._deliver_to_hosts(end_s)
         self.now_s = end_s
+        self._judge_launches()
         self.measured.windows += 1
         self._count_held()
 
@@ -308,20 +314,25 @@ class FleetRun:
         self.manager.launch(np.arange(first, first + count, dtype=np.int32), self.now_s)
 
     def _launched(self, count: int, now_s: float) -> None:
-        """A launch needs its store and any leased host."""
-        leased = self.manager.table.leased_count
-        if self._store_was_down or leased == 0:
+        """A launch needs its store, and a host that holds a lease among the few that it looks at."""
+        if not self._store_was_down:
+            share = 1.0 - (1.0 - self._held_last / len(self.hosts)) ** SAMPLE
+            self.measured.launched += round(count * share)
+            if self.measured.leased_at_s is None:
+                self._launched_in_recovery += round(count * share)
+
+    def _judge_launches(self) -> None:
+        """Minute by minute: whether nearly all launches of the one before last went well."""
+        if self.now_s < self._launches_judged_s + LAUNCHES_JUDGED_EVERY_S:
             return
-        share = min(1.0, 64 * leased / self.manager.table.members)  # of a few hosts looked at, one is leased
-        self.measured.launched += round(count * share)
-        if self.measured.leased_at_s is None:
-            self._launched_in_recovery += round(count * share)
-        if (
-            self._store_back_at_s is not None
-            and self.measured.first_launch_after_s is None
-            and leased * 2 > len(self.hosts)
-        ):
-            self.measured.first_launch_after_s = now_s - self._store_back_at_s
+        measured = self.measured
+        asked, launched = measured.launches_asked - self._asked_before, measured.launched - self._launched_before
+        self._asked_before, self._launched_before = measured.launches_asked, measured.launched
+        self._launches_judged_s = self.now_s
+        if self._store_back_at_s is None or launched < LAUNCHES_WELL * asked:
+            measured.launches_well_at_s = None
+        elif measured.launches_well_at_s is None:
+            measured.launches_well_at_s = self.now_s
 
     # --- what befalls it --------------------------------------------------------------------------------------
 
@@ -368,6 +379,7 @@ class FleetRun:
             return
         self._held_looked_s = self.now_s
         held = self.hosts.count_held(self.now_s)
+        self._held_last = held
         self.measured.held.append((self.now_s, held))
         self.measured.held_min = min(self.measured.held_min, held)
         if held >= self.measured.hosts_alive and is_recovering and not self._store_was_down:

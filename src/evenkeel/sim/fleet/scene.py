@@ -63,7 +63,7 @@ class Measured:
     held_min: int = 0
     launched: int = 0
     launches_asked: int = 0
-    first_launch_after_s: float | None = None  # since the store came back
+    launches_well_at_s: float | None = None  # from then on nearly all went well, once the store had been away
     messages: int = 0
     units: float = 0.0
     calls: int = 0
