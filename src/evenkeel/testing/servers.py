@@ -122,8 +122,13 @@ class Server:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open, nothing answers."""
+        """SIGSTOP: connections stay open, nothing answers. Returns once every thread stands still."""
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        while not _is_stopped(self.pid):
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"{self.kind}: process {self.pid} does not stop")
+            time.sleep(0.001)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -349,6 +354,12 @@ def serves(address: HostPort, zone: str, deadline_s: float = 1.0) -> bool:
         except OSError:
             return False
     return reply[:2] == query[:2] and reply[3] & 0xF == 0 and bool(reply[2] & 4) and reply[6:8] != b"\0\0"
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all threads of a process are stopped (proc(5): state T)."""
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return bool(states) and all(state == "T" for state in states)
 
 
 def _dies_with_us() -> list[str]:

@@ -100,8 +100,9 @@ class Committer:
 
     @property
     def is_busy(self) -> bool:
-        """More waits than can be in flight."""
-        return len(self._turns) > self._settings.transactions_max
+        """Writing at full tilt: many messages are in flight, or more waits than fits into one."""
+        many = 2 * self._in_flight >= self._settings.messages_in_flight_max
+        return many or len(self._turns) > self._settings.transactions_max
 
     @property
     def waiting(self) -> int:

@@ -51,11 +51,9 @@ class Follower:
         for endpoint in endpoints:
             self._doubts[endpoint] = self._round
 
-    async def fresh(self, *endpoints: str) -> None:
-        """Return once the view may be read for `endpoints`. Raises `Unreachable`."""
-        stale = self._loop.time() - self._confirmed_at > self._settings.stale_after_s
-        if stale or not self._doubts.keys().isdisjoint(endpoints):
-            await self.refresh()
+    def is_fresh(self, endpoint: str) -> bool:
+        """Whether the view may be read for `endpoint` as it is."""
+        return endpoint not in self._doubts and self.age_s <= self._settings.stale_after_s
 
     async def refresh(self) -> None:
         """Return once a round begun after this call is done. Raises that round's `Unreachable`."""

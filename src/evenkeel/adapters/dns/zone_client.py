@@ -74,22 +74,26 @@ class ZoneClient:
 
     async def read(self, endpoint: str) -> Reading:
         """Raises `Unreachable` where the view is stale and cannot be brought up to date."""
-        await self._follower.fresh(endpoint)
+        if not self._follower.is_fresh(endpoint):
+            await self._follower.refresh()
         return self._view.reading(endpoint)
 
     async def read_node(self, node: str) -> NodeReading:
         """Raises `Unreachable`."""
-        await self._follower.fresh(owner(node).endpoint)
+        if not self._follower.is_fresh(owner(node).endpoint):
+            await self._follower.refresh()
         return self._view.node(node)
 
     async def nodes(self, endpoint: str) -> Sequence[str]:
         """Raises `Unreachable`."""
-        await self._follower.fresh(endpoint)
+        if not self._follower.is_fresh(endpoint):
+            await self._follower.refresh()
         return self._view.nodes(endpoint)
 
     async def frozen(self) -> str:
         """Raises `Unreachable`."""
-        await self._follower.fresh(self.zone)
+        if not self._follower.is_fresh(self.zone):
+            await self._follower.refresh()
         return self._view.frozen()
 
     async def commit(self, transaction: Transaction) -> Commit:
