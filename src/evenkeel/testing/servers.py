@@ -313,7 +313,7 @@ def _write(path: Path, text: str) -> str:
     return str(path)
 
 
-# --- helpers ----------------------------------------------------------------------------------------------
+# --- processes and ports --------------------------------------------------------------------------------
 
 
 def find_program(name: str, package: str) -> str:
