@@ -8,14 +8,13 @@
     search      1,000 seeds of the race, 2 processes                                < 60 s
 
 An event is what the model says: a renewal arrives, a renewal departs; a call arrives, its reply arrives. All sides
-count the same ones and the same waiting, or the comparison is void. Engines are compared by processor time, so that
-other programs on the machine count for less.
+count the same ones and the same waiting, or the comparison is void. Time is that of processors, so that other programs
+on the machine count for less; the clock's is told beside it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import resource
 import sys
 import time
@@ -43,6 +42,7 @@ WORKFLOWS = 200
 THERE_US, BACK_US, THINK_US, DEADLINE_US = 700, 700, 5_000, 3 * SECOND_US
 TABLE_MIN, CALLS_MIN, OCTOBER_MAX_S, SEEDS_MAX_S = 50.0, 5.0, 30.0, 60.0
 SEEDS = 1_000
+PROCESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +189,14 @@ def october() -> bool:
     night = read_scenario(packaged()["october-2025"])
     is_met = True
     for policy in ("", "safe"):
+        began = time.process_time()
         outcome = rehearse(night, policy=policy)
-        is_met &= outcome.is_good and outcome.wall_s < OCTOBER_MAX_S
+        seconds = time.process_time() - began
+        is_met &= outcome.is_good and seconds < OCTOBER_MAX_S
         hours = outcome.run.virtual_us / 3600 / SECOND_US
         print(
-            f"  October act one under {outcome.policy}: {hours:.1f} h virtual in {outcome.wall_s:.1f} s "
-            f"(bar {OCTOBER_MAX_S:.0f} s), {outcome.run.events:,} events, good: {outcome.is_good}"
+            f"  October act one under {outcome.policy}: {hours:.1f} h virtual in {seconds:.1f} s of a processor, "
+            f"{outcome.wall_s:.1f} s by the clock (bar {OCTOBER_MAX_S:.0f} s), good: {outcome.is_good}"
         )
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     return is_met
@@ -202,10 +204,14 @@ def october() -> bool:
 
 def seeds() -> bool:
     race = read_scenario(packaged()["race"])
-    began = time.perf_counter()
-    found = search(race, range(1, SEEDS + 1), workers=min(2, os.cpu_count() or 1))
-    seconds = time.perf_counter() - began
-    print(f"  {SEEDS:,} seeds of the race in {seconds:.1f} s (bar {SEEDS_MAX_S:.0f} s), {len(found.found)} broken")
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = search(race, range(1, SEEDS + 1), workers=PROCESSES)
+    clock_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / PROCESSES
+    print(
+        f"  {SEEDS:,} seeds of the race in {seconds:.1f} s of each of {PROCESSES} processors, {clock_s:.1f} s by the "
+        f"clock (bar {SEEDS_MAX_S:.0f} s), {len(found.found)} broken"
+    )
     return seconds < SEEDS_MAX_S and found.is_good
 
 

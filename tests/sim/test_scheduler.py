@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenkeel.model.errors import InternalError, Refusal
-from evenkeel.sim.scheduler import SECOND_US, Pending, Simulator, Sleep, Wake, as_us, together
+from evenkeel.sim.scheduler import SECOND_US, Pending, Simulator, Sleep, Wake, as_us
 
 HOUR_US = 3600 * SECOND_US
 
@@ -124,25 +124,6 @@ def test_a_wake_before_the_wait_is_not_lost_and_a_wait_ends_by_itself() -> None:
     simulator.call_after(40, lambda _: wake.set())
     simulator.run(1000)
     assert seen == [(0, True), (40, True), (140, False)]
-
-
-def test_together_waits_for_all_and_raises_the_first_error() -> None:
-    simulator, seen = Simulator(), []
-
-    async def work(delay_us: int, fails: bool) -> None:
-        await Sleep((delay_us,))
-        seen.append(delay_us)
-        if fails:
-            raise Refusal(f"at {delay_us}")
-
-    async def boss() -> None:
-        with pytest.raises(Refusal, match="at 10"):
-            await together(simulator.start, [work(20, True), work(10, True), work(30, False)])
-        seen.append(simulator.now_us)
-
-    simulator.start("boss", boss())
-    simulator.run(1000)
-    assert seen == [10, 20, 30, 30]
 
 
 def test_an_error_that_a_task_lets_pass_is_our_own_fault_and_names_the_task() -> None:

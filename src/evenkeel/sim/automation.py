@@ -31,7 +31,7 @@ from evenkeel.sim.ports import (
     Verdicts,
 )
 from evenkeel.sim.process import Process
-from evenkeel.sim.scheduler import SECOND_US, Sleep, Wake, as_us, together
+from evenkeel.sim.scheduler import SECOND_US, Sleep, Wake, as_us
 from evenkeel.sim.zone_host import ZoneHost
 
 WORKERS_MAX = 16  # looks at a time; more find the same and cost the same
@@ -89,11 +89,29 @@ class SimDesk(Desk):
             self.offer_unfinished()
 
     async def _drain(self) -> None:
-        count = min(WORKERS_MAX, len(self.queue))
-        if count == 1:
-            await self.work()
-        elif count:
-            await together(self._process.spawn, [self.work() for _ in range(count)])
+        """Look at everything that waits, and at what is offered meanwhile without waiting for what is under way."""
+        running = 0
+        failed: list[EvenkeelError] = []
+
+        async def one() -> None:
+            nonlocal running
+            try:
+                await self.work()
+            except EvenkeelError as error:
+                failed.append(error)
+            running -= 1
+            self._wake.set()
+
+        while True:
+            for _ in range(0 if failed else min(WORKERS_MAX - running, len(self.queue))):
+                running += 1
+                self._process.spawn("work", one())
+            if not running:
+                break
+            self._wake.clear()
+            await self._wake.wait(LOOK_AT_ALL_US)
+        if failed:
+            raise failed[0]
 
 
 async def run_enactor(process: Process, around: Surroundings, place: int) -> None:

@@ -271,31 +271,3 @@ class Wake:
             self._waiting = None
         was_set, self._is_set = self._is_set, False
         return was_set
-
-
-async def together(
-    start: Callable[[str, Coroutine[Any, Any, Any]], Task], works: list[Coroutine[Any, Any, None]]
-) -> None:
-    """Run all `works` at once, as tasks that `start` makes; raises the first `EvenkeelError`, when all have ended."""
-    errors: list[EvenkeelError] = []
-    left = len(works)
-    done: Pending[None] | None = None
-
-    async def one(work: Coroutine[Any, Any, None]) -> None:
-        nonlocal left
-        try:
-            await work
-        except EvenkeelError as error:
-            errors.append(error)
-        left -= 1
-        if not left and done is not None:
-            done.settle(None)
-
-    simulator: Simulator | None = None
-    for work in works:
-        simulator = start("work", one(work)).simulator
-    if simulator is not None and left:
-        done = Pending(simulator)
-        await done
-    if errors:
-        raise errors[0]

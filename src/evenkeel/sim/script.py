@@ -88,6 +88,7 @@ class Step:
     every_us: int = 0
     share: int = 0  # per mille
     keep: int = 1
+    under: str = ""  # only with this policy
     why: str = ""
 
     def text(self) -> str:

@@ -199,6 +199,7 @@ def _step(step: shapes.StepTable, starts_s: int) -> Step:
         every_us=step.every,
         share=round(step.share * MILLE),
         keep=step.keep,
+        under=step.under,
         why=" ".join(step.why.split()),
     )
 

@@ -91,12 +91,12 @@ def rehearse(
     region, script = assumed(scenario.region, scenario.script, scenario.assumptions, others)
     if policy:
         region = replace(region, policy=policy_named(policy, region.policy))
-    if steps is not None:
-        script = replace(script, steps=steps)
+    name = name_of(region.policy)
+    chosen = script.steps if steps is None else steps
+    script = replace(script, steps=tuple(step for step in chosen if step.under in ("", name)))
     seed = script.seed if seed is None else seed
     run = Rehearsal(region, cast_of(region), script, seed, trace).run(on_progress)
     clients = {each.name: _suffered(each, run, seed) for each in script.clients}
-    name = name_of(region.policy)
     return Outcome(
         scenario=scenario,
         policy=name,

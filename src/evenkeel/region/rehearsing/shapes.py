@@ -131,6 +131,8 @@ class StepTable(Table):
     """Share of the messages."""
     keep: Annotated[int, Field(ge=0, le=64)] = 1
     """`bad-plan`: addresses left to each endpoint."""
+    under: str = ""
+    """Only with this policy; with all where it is left out."""
     why: str = ""
     """The story of it."""
 
