@@ -21,6 +21,7 @@ MEASUREMENTS = {
     "enactor_memory": "memory of an Enactor at 10,000 endpoints (1 min)",
     "check": "the explorer's states/s, beside Spin on an equal model; the October race (2 min)",
     "probes": "10,000 probed targets at a 5 s interval (1 min)",
+    "leases_vs_etcd": "lease renewals/s on one core of a manager, beside etcd's keep-alives (1 min)",
     "rehearse": "virtual time beside SimPy, October act one, 1,000 seeds of the race (4 min)",
 }
 DEADLINE_S = 1800.0

@@ -33,7 +33,7 @@ from evenkeel.model.errors import EvenkeelError, InputError
 from evenkeel.model.events import EventKind
 from evenkeel.model.region import HostPort
 from evenkeel.region.compiled import load_compiled
-from evenkeel.region.components import Component, component
+from evenkeel.region.components import Component, Kind, component
 from evenkeel.region.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -72,9 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runtime = Runtime(region, asked.component, journal, log, CollectorRegistry(), supervisor=asked.supervisor)
         gc.freeze()  # what was imported is not looked at again by any later collection
         try:
-            return asyncio.run(_run(cast("Main", code.main), runtime, place))
+            with asyncio.Runner(loop_factory=_loop_factory(place)) as runner:
+                return runner.run(_run(cast("Main", code.main), runtime, place))
         finally:
             journal.close()
+
+
+def _loop_factory(place: Component) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it is installed (extra `fast`), for components with a link to every host; else asyncio's own."""
+    if place.kind is not Kind.DROPLET_MANAGER:
+        return None
+    try:
+        import uvloop  # an extra
+    except ImportError:
+        return None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
 
 
 def die_with(supervisor: int) -> None:

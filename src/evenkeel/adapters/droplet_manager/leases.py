@@ -38,6 +38,8 @@ from evenkeel.model.fleet_policy import FleetPolicy
 SPENT_EVERY_S = 0.5
 TURN_S = 0.1  # of the worker's time in one take: the next renewals do not wait longer behind it
 UNITS_MIN = 1.0
+TURN_PAUSE_MIN_S = 0.001  # links are read meanwhile, and the worker works
+REST_MAX_S = 0.5  # the worker is woken at every turn; this is for a turn that takes long
 READ_AT_ONCE_MAX = 16_384  # contacts in one turn
 
 Send = Callable[[str, bytes], bool]
@@ -71,10 +73,10 @@ class LeaseDriver:
         self._send, self._doing, self._clock, self._on_report = send, doing, clock, on_report
         self._one_by_one = takes_one_by_one
         self._inbox: dict[int, ContactFrame] = {}
-        self._came = asyncio.Event()
         self._work_came = asyncio.Event()
         self._idle_s = self._admission_s = 0.0
         self._idle_since_s: float | None = None
+        self._units_now = TURN_S * manager.status(clock()).capacity_per_s
 
     # --- in -------------------------------------------------------------------------------------------
 
@@ -94,7 +96,6 @@ class LeaseDriver:
                 before = self._inbox.get(number)
                 if before is None or message.sequence > before.sequence:
                     self._inbox[number] = message
-                    self._came.set()
             elif isinstance(message, Report):
                 self._on_report(number, message)
             elif isinstance(message, AheadFrame) and message.epoch > self._manager.epoch:
@@ -107,21 +108,16 @@ class LeaseDriver:
         spent_at_s = self._clock()
         while True:
             began_s = self._clock()
-            self._came.clear()
             self._turn(began_s)
             now_s = self._clock()
             self._admission_s += now_s - began_s
             if now_s - spent_at_s >= SPENT_EVERY_S:
                 self._tell_spent(now_s - spent_at_s, now_s)
                 spent_at_s = now_s
+                self._units_now = TURN_S * self._manager.status(now_s).capacity_per_s
             self._work_came.set()
-            # At least one pass of the loop between two turns: links have to be read, the worker has to work.
-            await asyncio.sleep(0)
-            try:
-                async with asyncio.timeout(max(0.0, self._policy.tick_s - (now_s - began_s))):
-                    await self._came.wait()
-            except TimeoutError:
-                continue
+            # Not at once when a contact comes: those of one tick cost together little more than one costs alone.
+            await asyncio.sleep(max(TURN_PAUSE_MIN_S, self._policy.tick_s - (self._clock() - began_s)))
 
     def _turn(self, now_s: float) -> None:
         self._answer(self._read(now_s), now_s)
@@ -205,7 +201,7 @@ class LeaseDriver:
     def _units(self) -> float:
         if self._one_by_one:
             return UNITS_MIN
-        return max(UNITS_MIN, TURN_S * self._manager.status(self._clock()).capacity_per_s)
+        return max(UNITS_MIN, self._units_now)
 
     async def _do(self, work: Work) -> Flags:
         try:
@@ -227,7 +223,7 @@ class LeaseDriver:
         self._work_came.clear()
         self._idle_since_s = self._clock()
         try:
-            async with asyncio.timeout(self._policy.tick_s):
+            async with asyncio.timeout(REST_MAX_S):
                 await self._work_came.wait()
         except TimeoutError:
             pass  # time for another look
