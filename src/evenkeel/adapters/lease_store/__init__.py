@@ -1,1 +1,1 @@
-"""Lease stores: SQLite on one machine, PostgreSQL beyond it. Import the module of the one that is used."""
+"""The lease store beyond one machine: PostgreSQL. On one machine it is `adapters.table_service.sqlite`."""
