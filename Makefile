@@ -21,7 +21,7 @@ up: setup ## run the demo region on this machine
 
 test: setup ## the whole suite; installs Debian's DNS servers where it may
 	sh tests/install-servers.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check-style: setup ## ruff and mypy strict
 	$(BIN)/ruff check .

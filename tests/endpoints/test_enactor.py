@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from evenkeel.endpoints.cleanup import clean_up
 from evenkeel.endpoints.enactor import Enacted, enact_endpoint, enact_run
+from evenkeel.model.errors import WriteRejected
 from evenkeel.model.events import EventKind
 from evenkeel.model.fence import Fence
 from evenkeel.model.plan import Layout, Plan
 from evenkeel.model.policy import OCTOBER_2025, SAFE, CleanUpBy, DnsPolicy, MissingPlan, StalenessCheck
 from evenkeel.model.records import RecordType, RRset
-from evenkeel.model.transactions import AddRRs, DeleteRRset, Transaction
+from evenkeel.model.transactions import AddRRs, Commit, DeleteRRset, Transaction
 from evenkeel.twins.zone import Query, ZoneState, reading, step
 from tests.endpoints.interleaving import (
     ZONE,
@@ -26,6 +27,7 @@ from tests.endpoints.interleaving import (
     finish,
     guarded,
     interleave,
+    pause,
     plan_at,
 )
 
@@ -271,3 +273,21 @@ def test_each_fix_alone_still_lets_the_stale_plan_win(policy: DnsPolicy) -> None
     """The look and the write are two exchanges; what comes between them is not seen (issue of the half-measures)."""
     server, _ = october_race(policy)
     assert addresses(server.twin.state) != plan_at(146, "db").endpoints[DB].answer.a
+
+
+class RejectingServer(PausingServer):
+    """Takes every write but those for one endpoint, which it rejects by themselves."""
+
+    async def commit(self, transaction: Transaction) -> Commit:
+        if any("bad" in getattr(change, "name", "") for change in transaction.changes):
+            await pause()
+            raise WriteRejected("this server will not have it")
+        return await super().commit(transaction)
+
+
+def test_one_record_that_the_server_will_not_have_holds_up_no_other() -> None:
+    server, journal = RejectingServer(), ListJournal()
+    zone, shelf = guarded(server, SAFE, "w-1", journal), PlanShelf(plan_at(1, "bad", "db", layout=Layout.FLAT))
+    assert finish(enact_endpoint(f"bad.{ZONE}", shelf, zone, SAFE)) is Enacted.UNSAFE
+    assert finish(enact_endpoint(DB, shelf, zone, SAFE)) is Enacted.PUBLISHED
+    assert journal.kinds == [EventKind.REFUSED]

@@ -98,3 +98,15 @@ def test_since_and_tail_leave_out_what_is_older(tmp_path: Path) -> None:
 def test_no_journal_at_all_is_an_empty_one(tmp_path: Path) -> None:
     assert JournalReader(tmp_path / "absent").poll() == []
     assert list(JournalReader(tmp_path / "absent").history()) == []
+
+
+def test_what_stands_is_told_once_a_minute_and_again_when_it_changes(tmp_path: Path) -> None:
+    journal = FileJournal(str(tmp_path), "enactor-a")
+    for generation, detail in [(1, "too much at once"), (1, "too much at once"), (2, "too much at once"), (2, "empty")]:
+        journal.record(EventKind.REFUSED, endpoint="db.demo.example.", generation=generation, detail=detail)
+    journal.record(EventKind.PUBLISHED, endpoint="db.demo.example.", generation=3)
+    journal.record(EventKind.PUBLISHED, endpoint="db.demo.example.", generation=3)
+    journal.close()
+    told = [(event.kind, event.generation) for event in JournalReader(journal_folder(str(tmp_path))).history()]
+    refused, published = EventKind.REFUSED, EventKind.PUBLISHED
+    assert told == [(refused, 1), (refused, 2), (refused, 2), (published, 3), (published, 3)]

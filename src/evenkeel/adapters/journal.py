@@ -20,6 +20,9 @@ from evenkeel.adapters.lines import LineFile, now_ms
 from evenkeel.model.events import Event, EventKind
 
 READ_OCTETS = 1024 * 1024  # of one file, in one poll: a follower's memory stays bounded
+TELL_AGAIN_MS = 60_000
+STANDING_MAX = 100_000
+_STANDING = frozenset({EventKind.REFUSED, EventKind.WEDGED, EventKind.FENCE_CORRUPT, EventKind.DRIFT})
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Event).decode
 
@@ -29,11 +32,16 @@ def journal_folder(state_dir: str) -> Path:
 
 
 class FileJournal:
-    """`ports.journal.Journal`: stamps time and process, and hands the line to a thread."""
+    """`ports.journal.Journal`: stamps time and process, and hands the line to a thread.
+
+    What stands, and is found anew at every look, is told once a minute and not each time: a plan that a safeguard
+    refuses for 10,000 endpoints must not wash everything else out of the journal.
+    """
 
     def __init__(self, state_dir: str, process: str) -> None:
         self.process = process
         self._lines = LineFile(journal_folder(state_dir) / f"{process}.jsonl", lost_line=self._lost_line)
+        self._standing: dict[tuple[EventKind, str], tuple[int, int, str]] = {}  # when last told, and what
 
     @property
     def lost(self) -> int:
@@ -43,7 +51,19 @@ class FileJournal:
     def record(
         self, kind: EventKind, *, endpoint: str = "", generation: int = 0, detail: str = "", **fields: str
     ) -> None:
-        self._lines.put(_encode(Event(now_ms(), self.process, kind, endpoint, generation, detail, fields)))
+        at_ms = now_ms()
+        if kind in _STANDING and self._is_told(at_ms, kind, endpoint, generation, detail):
+            return
+        self._lines.put(_encode(Event(at_ms, self.process, kind, endpoint, generation, detail, fields)))
+
+    def _is_told(self, at_ms: int, kind: EventKind, endpoint: str, generation: int, detail: str) -> bool:
+        last_ms, *last = self._standing.get((kind, endpoint), (0, 0, ""))
+        if last == [generation, detail] and 0 <= at_ms - last_ms < TELL_AGAIN_MS:
+            return True
+        if len(self._standing) >= STANDING_MAX:
+            self._standing.clear()
+        self._standing[kind, endpoint] = (at_ms, generation, detail)
+        return False
 
     def close(self) -> None:
         self._lines.close()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from evenkeel.endpoints.cleanup import clean_up
 from evenkeel.endpoints.enactor import Enacted, enact_endpoint, enact_run
 from evenkeel.endpoints.guarded_zone import GuardedZone
-from evenkeel.model.errors import CorruptFence, Unreachable
+from evenkeel.model.errors import CorruptFence, Unreachable, WriteRejected
 from evenkeel.model.events import EventKind
 from evenkeel.model.plan import Lane, Layout, Plan
 from evenkeel.model.policy import DnsPolicy, Lock
@@ -212,8 +212,8 @@ class Desk:
                 continue
             try:
                 removed += len(await clean_up(name, plan, self.zone, self._policy))
-            except CorruptFence:
-                continue  # told where it was looked at; nothing of this endpoint goes
+            except (CorruptFence, WriteRejected):
+                continue  # told where it was looked at, or tried again after the next flip; nothing goes now
             endpoints += 1
         self._tell_removed(removed, endpoints)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from evenkeel.endpoints import layout
 from evenkeel.endpoints.guard import why_unsafe
 from evenkeel.endpoints.layout import Standing, Target
-from evenkeel.model.errors import CorruptFence, Refusal
+from evenkeel.model.errors import CorruptFence, Refusal, WriteRejected
 from evenkeel.model.events import EventKind
 from evenkeel.model.fence import Fence, greatest_generation, only_fence
 from evenkeel.model.plan import Plan
@@ -154,14 +154,14 @@ class GuardedZone:
         # Only the node that clients are pointed to already changes what they get.
         if ticket is not None and target.node == ticket.standing.reading.target and self._refuses(target, ticket, plan):
             return Write.UNSAFE
-        return await self._commit(layout.build_node(self.zone, target))
+        return await self._attempt(endpoint, plan, layout.build_node(self.zone, target))
 
     async def flip(self, endpoint: str, plan: Plan) -> Write:
         target, ticket = self._target(endpoint, plan), self.tickets.pop(endpoint)
         if self._refuses(target, ticket, plan):
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
-        write = await self._commit(layout.flip(self.zone, target, ticket.standing, fence))
+        write = await self._attempt(endpoint, plan, layout.flip(self.zone, target, ticket.standing, fence))
         return self._written(endpoint, fence, write)
 
     def _written(self, endpoint: str, fence: Fence, write: Write) -> Write:
@@ -196,6 +196,14 @@ class GuardedZone:
         """Set the kill switch, or clear it with an empty reason."""
         return await self._commit(layout.freeze(self.zone, reason))
 
+    async def _attempt(self, endpoint: str, plan: Plan, transaction: Transaction) -> Write:
+        """A write of the Enactor's. One that the server will not have is told, and holds up no other endpoint."""
+        try:
+            return await self._commit(transaction)
+        except WriteRejected as error:
+            self._journal.record(EventKind.REFUSED, endpoint=endpoint, generation=plan.generation, detail=str(error))
+            return Write.UNSAFE
+
     async def _commit(self, transaction: Transaction) -> Write:
         return _WRITES[await self._server.commit(transaction)]
 
@@ -216,7 +224,8 @@ class GuardedZone:
         if self._refuses(target, ticket, plan):
             return Write.UNSAFE
         fence = Fence(plan.generation, self.writer, self._nonces.next())
-        write = await self._commit(layout.flip_locked(self.zone, target, ticket.standing, fence, ticket.lock))
+        transaction = layout.flip_locked(self.zone, target, ticket.standing, fence, ticket.lock)
+        write = await self._attempt(endpoint, plan, transaction)
         return self._written(endpoint, fence, write)
 
     # --- clean-up -------------------------------------------------------------------------------------

@@ -58,6 +58,13 @@ class Unreachable(EvenkeelError):
     exit_code = 3
 
 
+class WriteRejected(EvenkeelError):
+    """A server, or the form that a write would have to take, does not accept this one write; nothing has changed.
+
+    Others may go on: one bad record must not hold up a zone.
+    """
+
+
 class StoreUnwritable(EvenkeelError):
     """A store could not write (disk full, say); nothing has changed, and what was acknowledged is still there."""
 

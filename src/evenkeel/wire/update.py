@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
-from evenkeel.model.errors import EvenkeelError
+from evenkeel.model.errors import WriteRejected
 from evenkeel.model.transactions import (
     AddRRs,
     Change,
@@ -43,7 +43,7 @@ _FIXED = struct.Struct("!HHI")  # type, class, TTL
 _EMPTY_RR = struct.Struct("!HHIH")  # the same, and RDLENGTH
 
 
-class TooBig(EvenkeelError):
+class TooBig(WriteRejected):
     """The transactions do not fit into one message. `octets` is where encoding stopped."""
 
     def __init__(self, transactions: int, octets: int, octets_max: int) -> None:
@@ -54,7 +54,7 @@ class TooBig(EvenkeelError):
         )
 
 
-class BadTransaction(EvenkeelError):
+class BadTransaction(WriteRejected):
     """A transaction that has no wire form. `index` is its place among those given."""
 
     def __init__(self, index: int, transaction: Transaction, why: str) -> None:

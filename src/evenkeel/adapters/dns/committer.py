@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 
 from evenkeel.adapters.dns.connection import Connection, Reply
-from evenkeel.adapters.dns.failures import KeyRejected, NotSent, OutcomeUnknown, ServerRefused
+from evenkeel.adapters.dns.failures import KeyRejected, LoneWriteRefused, NotSent, OutcomeUnknown, ServerRefused
 from evenkeel.adapters.dns.follower import Follower
 from evenkeel.adapters.dns.line import Line
 from evenkeel.adapters.dns.settings import ClientSettings
@@ -228,7 +228,7 @@ class Committer:
                 self._sorting.append(group)
                 self._spawn(self._sort_out(group))
         elif reply.rcode in _DIVIDED:
-            self._divide(group, ServerRefused(reply.rcode, what))
+            self._divide(group, LoneWriteRefused(reply.rcode, what))
         elif reply.rcode == Rcode.SERVFAIL and self._is_worth_another_try(group):
             self._halve(group, self._suspects)
         else:

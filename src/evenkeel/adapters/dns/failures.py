@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evenkeel.model.errors import Unreachable
+from evenkeel.model.errors import Unreachable, WriteRejected
 from evenkeel.model.records import Rcode
 from evenkeel.wire.tsig import BADKEY, BADSIG, BADTIME, ERROR_NAMES
 
@@ -38,6 +38,10 @@ class ServerRefused(Unreachable):
         name = rcode_name(rcode)
         mend = _RCODE_MENDS.get(rcode)  # type: ignore[call-overload] # an int that is no Rcode finds nothing
         super().__init__(f"{what} answered {name}" + (f"; mend: {mend}" if mend else ""))
+
+
+class LoneWriteRefused(ServerRefused, WriteRejected):
+    """The server refused one transaction that went by itself: it is to blame, not the server."""
 
 
 class KeyRejected(ServerRefused):
