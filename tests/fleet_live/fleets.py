@@ -20,6 +20,7 @@ from evenkeel.adapters.droplet_manager.joining import Register
 from evenkeel.adapters.droplet_manager.manager import Manager, Seat, opened
 from evenkeel.adapters.instances.host import HostInstances, demo_commands
 from evenkeel.adapters.instances.keeper import boot_s
+from evenkeel.fleet.takeover import take_over
 from evenkeel.model.events import EventKind
 from evenkeel.model.fleet_policy import SAFE_FLEET, FleetPolicy
 from evenkeel.model.region import HostPort
@@ -73,6 +74,7 @@ class Fleet:
     store: FaultyStore = field(default_factory=FaultyStore)
     journal: Told = field(default_factory=Told)
     state_check_s: float = 0.0
+    nats: str = ""
     address: HostPort = field(default_factory=lambda: HostPort("127.0.0.1", 0))
     agents: dict[str, RunningAgent] = field(default_factory=dict)
     _manager: Manager | None = None
@@ -105,12 +107,13 @@ class Fleet:
             join_token=TOKEN,
             is_of_az=lambda host: host.startswith(f"{AZ}-"),
             state_check_s=self.state_check_s,
+            nats=self.nats,
         )
 
     async def start_manager(self) -> Manager:
-        seen = (await self.store.tenure(AZ)).epoch
-        assert await self.store.take(AZ, "manager-a", seen, self.policy.term_max_s)
-        self._manager = await opened(self.seat(), await self.store.tenure(AZ))
+        tenure = await take_over(self.store, AZ, "manager-a", self.policy.term_max_s)
+        assert tenure is not None
+        self._manager = await opened(self.seat(), tenure)
         self.address = self._manager.address
         self._running = asyncio.create_task(self._manager.run(self._stopping))
         return self._manager
@@ -130,7 +133,7 @@ class Fleet:
             manager=pki.Identity(REGION, pki.Role.MANAGER, AZ),
             address=self.address,
             credentials=pki.Credentials.at(folder, self.folder / "pki" / "ca" / "ca.pem"),
-            nats="",
+            nats=self.nats,
             join_token=lambda: token,
             cpus=4,
             memory_mib=1024,

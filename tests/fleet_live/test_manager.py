@@ -25,6 +25,7 @@ from evenkeel.model.fleet import (
     epoch_of,
 )
 from evenkeel.model.fleet_policy import OCTOBER_2025_FLEET
+from tests.fleet_live.arms import nats_server
 from tests.fleet_live.fleets import AZ, Fleet, fleet, until
 
 WEB = InstanceSpec("web", 1, 128)
@@ -259,6 +260,22 @@ def test_draining_keeps_what_runs_and_retiring_ends_the_lease_for_good(tmp_path:
                 await world.manager.set_state("a-1", HostState.ACTIVE)
 
     run(body)
+
+
+@pytest.mark.nats
+def test_over_a_nats_server_it_is_the_same_fleet(tmp_path: Path) -> None:
+    async def body(url: str) -> None:
+        async with fleet(tmp_path, nats=url) as world:
+            names = await launched(world, "t-1", count=2)
+            await world.kill_manager()
+            await world.start_manager()
+            await until(world.is_whole)
+            await until(lambda: {each.agent.epoch for each in world.agents.values()} == {2}, 40.0)
+            assert running_on_hosts(world) == sorted(names)
+            await launched(world, "t-2")
+
+    with nats_server(tmp_path) as url:
+        run(lambda: body(url))
 
 
 # --- joining ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from evenkeel.cli.output import plain
 from evenkeel.cli.times import age_text
 from evenkeel.model.events import Event, EventKind
 from evenkeel.model.health import Standing as HealthStanding
-from evenkeel.region.picture import UNKNOWN, EndpointState, EndpointView, LoadBalancerView
+from evenkeel.region.picture import UNKNOWN, EndpointState, EndpointView, LeaseView, LoadBalancerView
 from evenkeel.region.up_state import ComponentState
 
 STATE_STYLES = {
@@ -61,6 +61,26 @@ def load_balancer_table(views: Sequence[LoadBalancerView]) -> Table:
             cell(view.standing, STANDING_STYLES.get(view.standing, "yellow")),
             cell(f"{view.capacity:g}" if view.capacity >= 0 else "-"),
             cell(f"{view.load:g}" if view.load >= 0 else "-"),
+        )
+    return table
+
+
+def lease_table(views: Sequence[LeaseView]) -> Table:
+    """One row an az of the fleet."""
+    table = _table("az", "leased", "held", "epoch", "store", "ETA", "x limit", "instances")
+    for view in views:
+        is_whole = min(view.leased, view.covered) == view.hosts
+        eta = "-" if is_whole else f"{view.eta_s:.0f} s" if view.eta_s >= 0 and not view.store_is_lost else "not known"
+        instances = ", ".join(f"{count} {state}" for state, count in view.instances.items())
+        table.add_row(
+            cell(view.az),
+            cell(f"{view.leased}/{view.hosts}", "" if is_whole else "yellow"),
+            cell(str(view.covered), "" if is_whole else "yellow"),
+            cell(str(view.epoch)),
+            cell("LOST", "bold red") if view.store_is_lost else cell("answers", "green"),
+            cell(eta, "" if is_whole else "yellow"),
+            cell(f"{view.x_bound:.2f}" if view.recovering_for_s else "-"),
+            cell(instances or "-"),
         )
     return table
 

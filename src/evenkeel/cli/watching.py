@@ -24,7 +24,7 @@ from evenkeel.cli.output import (
     print_json,
     say,
 )
-from evenkeel.cli.rendering import component_table, endpoint_table, load_balancer_table, state_counts
+from evenkeel.cli.rendering import component_table, endpoint_table, lease_table, load_balancer_table, state_counts
 from evenkeel.cli.times import since_ms
 from evenkeel.model.errors import InputError, Problem
 from evenkeel.model.events import Event, EventKind
@@ -96,6 +96,7 @@ def _print_picture(picture: Picture) -> None:
     for table in (
         endpoint_table(picture.endpoints, is_fitted=is_terminal()),
         load_balancer_table(picture.load_balancers),
+        lease_table(picture.leases),
         component_table(picture.components, picture.at_ms),
     ):
         if table.row_count:

@@ -31,6 +31,7 @@ from evenkeel.region.picture import (
     UNKNOWN,
     EndpointState,
     EndpointView,
+    LeaseView,
     LoadBalancerView,
     Picture,
     endpoint_view,
@@ -126,6 +127,7 @@ class Observer:
             dict(states),
             frozen,
             tuple(notes),
+            await self._leases(),
         )
 
     async def _endpoint(
@@ -173,6 +175,14 @@ class Observer:
         first = next((each for each in found if each.get("standing") == standing), {})
         az = self._region.load_balancers[name].az
         return LoadBalancerView(name, az, standing, _number(first.get("capacity")), _number(first.get("load")))
+
+    async def _leases(self) -> tuple[LeaseView, ...]:
+        views = []
+        for reply in await self._statuses(Kind.DROPLET_MANAGER):
+            with contextlib.suppress(msgspec.ValidationError):  # no tenure yet, or not a manager's reply
+                told = {**reply.get("fleet", {}), "covered": reply["covered"], "instances": reply["instances"]}
+                views.append(msgspec.convert(told, LeaseView))
+        return tuple(views)
 
     async def _statuses(self, kind: Kind) -> list[dict[str, Any]]:
         asked = [each for each in self._components if each.kind is kind and each.metrics is not None]

@@ -64,6 +64,22 @@ class LoadBalancerView:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseView:
+    """How the leases of one az stand. `covered`: hosts that hold one by their own word; `eta_s` -1: not known."""
+
+    az: str
+    hosts: int
+    leased: int
+    covered: int
+    epoch: int
+    store_is_lost: bool
+    eta_s: float
+    recovering_for_s: float
+    x_bound: float  # how far above the physical limit the recovery runs; 0 where there is none
+    instances: dict[str, int] = field(default_factory=dict)  # by state
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """Everything at one moment. `notes` says what could not be seen, and why."""
 
@@ -76,6 +92,7 @@ class Picture:
     components: dict[str, ComponentState] = field(default_factory=dict)
     frozen: dict[str, str] = field(default_factory=dict)  # zones under the kill switch, with its text
     notes: tuple[str, ...] = ()
+    leases: tuple[LeaseView, ...] = ()  # by az, where the region has a fleet and its manager answers
 
 
 def endpoint_view(

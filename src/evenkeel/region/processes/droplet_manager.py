@@ -15,9 +15,10 @@ from evenkeel.adapters.droplet_manager.control import ControlService
 from evenkeel.adapters.droplet_manager.joining import Register
 from evenkeel.adapters.droplet_manager.manager import Manager, Seat, opened
 from evenkeel.adapters.pki import Authority
+from evenkeel.fleet.takeover import take_over
 from evenkeel.model.errors import StoreUnwritable, Unreachable
 from evenkeel.model.events import EventKind
-from evenkeel.model.fleet import FleetStatus, Tenure
+from evenkeel.model.fleet import FleetStatus
 from evenkeel.ports.fleet import LeaseStore, Superseded
 from evenkeel.region.components import host_az
 from evenkeel.region.fleet import (
@@ -123,9 +124,12 @@ async def main(runtime: Runtime) -> None:
 async def _seated(runtime: Runtime, az: str, store: LeaseStore, current: _Current) -> Manager | None:
     """The manager of a tenure that was just taken; None where the process is told to stop before that."""
     seat = _seat(runtime, az, store)
+    name = f"{runtime.component}@{socket.gethostname()}"
+    # As long as a manager before this one may go on renewing without its store, and a term.
+    extend_s = seat.policy.amnesty_max_s + seat.policy.term_max_s
     while not runtime.stopping.is_set():
         try:
-            tenure = await _take_over(runtime, az, store)
+            tenure = await take_over(store, az, name, extend_s)
             if tenure is not None:
                 current.manager = await opened(seat, tenure)
                 current.waits_for = ""
@@ -139,17 +143,6 @@ async def _seated(runtime: Runtime, az: str, store: LeaseStore, current: _Curren
                 runtime.log.warning("waiting", why=str(error))
         await _pause(runtime, RETRY_S)
     return None
-
-
-async def _take_over(runtime: Runtime, az: str, store: LeaseStore) -> Tenure | None:
-    """Take the az, in place of whoever had it: one process of this name runs at a time, and the epoch sees to it."""
-    policy = fleet_of(runtime.region).policy
-    seen = await store.tenure(az)
-    name = f"{runtime.component}@{socket.gethostname()}"
-    if not await store.take(az, name, seen.epoch, policy.term_max_s + policy.amnesty_max_s):
-        return None
-    tenure = await store.tenure(az)
-    return tenure if tenure.manager == name and tenure.epoch == seen.epoch + 1 else None
 
 
 def _seat(runtime: Runtime, az: str, store: LeaseStore) -> Seat:
