@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,9 +13,14 @@ from prometheus_client.registry import Collector
 from evenkeel.adapters.table_service.sqlite import SqliteTables
 from evenkeel.api.serving import listen, serve
 from evenkeel.api.tables import tables_app
+from evenkeel.model.region import Region
 from evenkeel.region.addresses import front_end_addresses
 from evenkeel.region.components import front_ends
+from evenkeel.region.fleet import fleet_of
 from evenkeel.region.runtime import Runtime
+
+if TYPE_CHECKING:
+    from evenkeel.adapters.lease_store.postgres import PostgresLeaseStore
 
 
 class _Collector(Collector):
@@ -28,6 +34,16 @@ class _Collector(Collector):
         yield calls
 
 
+def _opened(region: Region) -> SqliteTables | PostgresLeaseStore:
+    """The store behind all front ends. Raises `StoreCorrupt`, `StoreUnwritable`, `InputError`."""
+    database = fleet_of(region).database
+    if not database:
+        return SqliteTables(Path(region.state_dir) / "tables" / "tables.sqlite")
+    from evenkeel.adapters.lease_store.postgres import PostgresLeaseStore  # an extra: only who uses it needs it
+
+    return PostgresLeaseStore(database)
+
+
 async def main(runtime: Runtime) -> None:
     """Serve until told to stop. Raises `StoreCorrupt`, `StoreUnwritable` or `InputError` with the mend."""
     number = int(runtime.component.removeprefix("table-"))
@@ -35,7 +51,7 @@ async def main(runtime: Runtime) -> None:
     counts: Counter[str] = Counter()
     runtime.registry.register(_Collector(counts))
     runtime.status.update(front_end=name, addresses=list(map(str, addresses)), calls=lambda: dict(counts))
-    store = SqliteTables(Path(runtime.region.state_dir) / "tables" / "tables.sqlite")
+    store = _opened(runtime.region)
     try:
         app = tables_app(store, runtime.secret("tables"), name, counts)
         await serve(app, listen(addresses), runtime.stopping)
