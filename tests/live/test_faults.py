@@ -79,7 +79,7 @@ def test_a_fence_duplicated_by_hand_stops_automation_for_that_endpoint_and_says_
     region.by_hand(AddRRs(RRset.of(f"_fence.{FLAT}", RecordType.TXT, 1, second)))
     wait_for(lambda: [e for e in region.events(EventKind.FENCE_CORRUPT) if e.endpoint == FLAT], "told in the journal")
     assert region.members(FLAT) == answer
-    assert any("2 records" in told for told in region.watcher.seen.told)
+    wait_for(lambda: any("2 records" in told for told in region.watcher.seen.told), "the inspector has seen it")
     assert region.evenkeel("repair", FLAT).returncode == 0
     assert len(region.ask(f"_fence.{FLAT}", "TXT").addresses) == 1
     assert region.fence(FLAT).generation > 1

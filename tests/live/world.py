@@ -29,7 +29,7 @@ from evenkeel.testing.regions import ZONE, LiveRegion, running
 from evenkeel.testing.watch import Seen, ask, inspect
 
 T = TypeVar("T")
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 DB = f"db.{ZONE}"
 FLAT = f"flat.{ZONE}"
