@@ -103,3 +103,16 @@ def test_wrong_names_are_wrong_input(args: list[str], message: str) -> None:
     failed = run(*args)
     assert isinstance(failed.exception, InputError)
     assert message in str(failed.exception)
+
+
+def test_plans_without_end_are_told_as_such() -> None:
+    endless = ["--unbounded", "--enactors", "2", "--endpoints", "3", "--keep", "1"]
+    code, said = as_json(*endless)
+    assert (code, said["verdict"], said["unbounded"], said["states"]) == (0, "holds", True, 1060)
+    assert "plans unbounded" in run(*endless).stdout
+
+
+@pytest.mark.parametrize("other", [["--plans", "3"], ["--compare"], ["--policy", "october-2025"], ["--fine"]])
+def test_what_does_not_go_with_plans_without_end_is_wrong_input(other: list[str]) -> None:
+    with pytest.raises(InputError, match="--unbounded"):
+        CliRunner().invoke(app, ["check", "--unbounded", *other], catch_exceptions=False)

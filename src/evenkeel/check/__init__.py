@@ -7,6 +7,7 @@ Layout, lowest first:
     model       what the search asks of a system: ids of local and service states, and one table of steps
     protocol    anybody's workflows over anybody's services, as such a model
     endpoints   the DNS automation over its twins, as such a model
+    generations plans without end: states by the order of plan generations
     packing     a global state as a few machine words
     tables      the table of steps, as arrays
     kernel      the search's inner loop: compiled where numba is there; `vectors` is the same in numpy

@@ -25,8 +25,9 @@ from evenkeel.check.exchange import (
     is_write,
     renamed,
 )
+from evenkeel.check.generations import Generations, forgets_what_is_gone
 from evenkeel.check.local_states import Enacting, Local, Planning, StandingBy, Travelling
-from evenkeel.check.model import EMPTY_SLOT, NO_SERVICE, Interner, Outcome, Properties, Shape
+from evenkeel.check.model import EMPTY_SLOT, NO_SERVICE, Interner, Ordered, Outcome, Properties, Shape
 from evenkeel.check.program import (
     Stage,
     endpoint_name,
@@ -155,6 +156,11 @@ class Automation:
     def has_names(self) -> bool:
         return self._names_matter
 
+    def ordered(self) -> Ordered | None:
+        if not self.config.unbounded:
+            return None
+        return Generations(self.config.policy.keep_generations, self._locals, self._zones)
+
     def exchange(self, order: Sequence[int], local: int) -> int:
         return self._locals.id(renamed(self._locals[local], self._exchanged(order)))
 
@@ -214,7 +220,8 @@ class Automation:
     # --- the Planner --------------------------------------------------------------------------------------
 
     def _plan(self, local: int, newest: int) -> list[Outcome]:
-        if newest >= self.config.plans or self.config.lazy_appends:
+        last = newest + 1 if self.config.unbounded else self.config.plans
+        if newest >= last or self.config.lazy_appends:
             return []
         return [Outcome(local, newest + 1, self._labels.id("append: applied"))]
 
@@ -231,6 +238,8 @@ class Automation:
 
     def _read_plan(self, enacting: Enacting, stands: int) -> Iterator[Outcome]:
         last = self.config.plans if self.config.lazy_appends else stands
+        if self.config.unbounded and self.config.lazy_appends:
+            last = stands + 1  # those that nobody reads matter to nobody
         read = self.config.plans_read or range(last + 1)
         for newest in range(stands, last + 1):
             if newest not in read and newest != stands:
@@ -343,7 +352,8 @@ class Automation:
                 continue
             folded = self._folded(enacting, call) if self.config.fold_hopeless else None
             if folded is None:
-                return list(dict.fromkeys([enacting, *also]))
+                told = forgets_what_is_gone(enacting) if self.config.unbounded else enacting
+                return list(dict.fromkeys([told, *also]))
             enacting = folded
 
     def _next_stage(self, enacting: Enacting, stage: Stage) -> Enacting:

@@ -27,6 +27,7 @@ class Config:
     fault_kinds: frozenset[Fault] = frozenset(Fault) - {Fault.FAILOVER}
     server_guard: bool = False  # the server's own never-empty guard, which only the embedded server has
     lock_expires: bool = True
+    unbounded: bool = False  # plans go on for ever; states are told apart by the order of generations (generations.py)
     lazy_appends: bool = False  # reduction: the Planner appends just before somebody reads
     plans_read: frozenset[int] = frozenset()  # a part of the space: the only plans that are ever read; empty: all
     fold_hopeless: bool = True  # reduction: a write that is certain to be refused is refused at once

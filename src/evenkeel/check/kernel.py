@@ -45,6 +45,7 @@ GOLDEN = -7046029254386353131
 # Columns of the tables' rows (tables.py).
 LOCAL, SERVICE, SENDS, STALES, FAULTS, LABEL, BREAKS = range(7)
 AT_SERVICE, READS, STALE = range(3)  # and one column for each further way to be out of date
+MATTER, COUNTED, RANK = range(3)  # from RANK on: the id without each rank
 COUNT_BITS = 16
 COUNT_MASK = (1 << COUNT_BITS) - 1
 
@@ -157,10 +158,44 @@ def least_exchange(
         fields[f] = best[f]
 
 
+@compiled
+def close_up(fields: Any, shape: Any, ranks: Any, service_ranks: Any) -> None:
+    """Leave out the ranks that do not matter, greatest first; those that are greater than they move down by one."""
+    locals_, services, keep = shape[0], shape[1], shape[9]
+    matter = 0
+    for p in range(locals_):
+        matter |= ranks[fields[p], MATTER]
+    for k in range(locals_ + 1, locals_ + services):
+        matter |= service_ranks[fields[k], MATTER]
+    for rank in range(fields[locals_] - 1, 0, -1):
+        if (matter >> rank) & 1:
+            continue
+        spent = True
+        for k in range(locals_ + 1, locals_ + services):
+            counted = service_ranks[fields[k], COUNTED]
+            if (counted >> rank) & 1:
+                newer, bits = 0, counted >> (rank + 1)
+                while bits:
+                    bits &= bits - 1
+                    newer += 1
+                spent &= newer > keep
+        if spent:
+            for p in range(locals_):
+                fields[p] = ranks[fields[p], RANK + rank]
+            for k in range(locals_ + 1, locals_ + services):
+                fields[k] = service_ranks[fields[k], RANK + rank]
+            fields[locals_] -= 1
+
+
 @inlined
-def settle(fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchanged: Any, exchanged_service: Any) -> None:
+def settle(
+    fields: Any, trial: Any, best: Any, shape: Any, orders: Any, exchanged: Any, exchanged_service: Any, ranks: Any,
+    service_ranks: Any,
+) -> None:  # fmt: skip
     """The form of a state that stands for all that are like it. `shape`: see `search.shape_numbers`."""
     locals_, services, processes = shape[0], shape[1], shape[2]
+    if shape[8]:
+        close_up(fields, shape, ranks, service_ranks)
     if shape[5]:
         if len(orders) > 1:
             least_exchange(
@@ -238,7 +273,7 @@ def expand(
     todo: Any, start: int, states: Any, count: int, index: Any, parent: Any, via_process: Any, via_outcome: Any,
     word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
     table: Any, outcomes: Any, breaks: Any, local: Any, orders: Any, exchanged: Any, exchanged_service: Any,
-    deferred: Any, misses: Any, broken: Any, label_seen: Any, branching: int,
+    ranks: Any, service_ranks: Any, deferred: Any, misses: Any, broken: Any, label_seen: Any, branching: int,
 ) -> Any:  # fmt: skip
     """Expand the states `todo[start:]`.
 
@@ -296,7 +331,7 @@ def expand(
                     for bit in range(len(broken)):
                         if (breaks[o, 0] >> bit) & 1 and broken[bit, 0] < 0:
                             broken[bit, 0], broken[bit, 1], broken[bit, 2] = state, p, o
-                settle(new, trial, best, shape, orders, exchanged, exchanged_service)
+                settle(new, trial, best, shape, orders, exchanged, exchanged_service, ranks, service_ranks)
                 pack_into(new, word, shift, keys[waiting])
                 sources[waiting], processes[waiting], taken[waiting] = state, p, o
                 waiting += 1
@@ -310,7 +345,8 @@ def expand(
 @compiled
 def sweep(
     states: Any, count: int, index: Any, good: Any, word: Any, shift: Any, mask: Any, shape: Any, kinds: Any,
-    table: Any, outcomes: Any, local: Any, orders: Any, exchanged: Any, exchanged_service: Any,
+    table: Any, outcomes: Any, local: Any, orders: Any, exchanged: Any, exchanged_service: Any, ranks: Any,
+    service_ranks: Any,
 ) -> int:  # fmt: skip
     """Mark in `good` every state with a step, free of faults, to one that is marked; how many were marked anew."""
     locals_ = shape[0]
@@ -334,7 +370,7 @@ def sweep(
             for o in range(first, first + (found & COUNT_MASK)):
                 if outcomes[o, FAULTS] or not follow(fields, new, p, o, shape, outcomes, local):
                     continue
-                settle(new, trial, best, shape, orders, exchanged, exchanged_service)
+                settle(new, trial, best, shape, orders, exchanged, exchanged_service, ranks, service_ranks)
                 pack_into(new, word, shift, words)
                 at = index[find_state(states, index, words, width)]
                 if at != EMPTY and good[at]:

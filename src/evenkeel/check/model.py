@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 NO_SERVICE = -1  # a process that waits for nothing: finished, or an empty slot
 STALE_WAYS = 4  # numbered from 1
+RANKS_MAX = 40  # of an `Ordered` model, in one state
 EMPTY_SLOT = 0  # the local state of a slot with nothing in it
 
 
@@ -113,6 +114,30 @@ class Properties:
     recoverable: Recoverable | None = None
 
 
+class Ordered(Protocol):
+    """Numbers in states that are compared by order and identity alone: only their rank matters, and ranks close up.
+
+    The first service's state is the greatest of them. `keep`: of those in `service`'s second set, as many are counted.
+    """
+
+    @property
+    def keep(self) -> int: ...
+
+    def local(self, local: int) -> tuple[int, int]:
+        """The ranks that matter to a local state, and those that matter only while a service holds them; as bits."""
+        ...
+
+    def service(self, state: int) -> tuple[int, int]:
+        """The ranks that matter in a service's state, and those of which only the greatest do; as bits."""
+        ...
+
+    def drop_local(self, local: int, rank: int) -> int:
+        """The local state without a rank that does not matter to it: greater ones are one less."""
+        ...
+
+    def drop_service(self, state: int, rank: int) -> int: ...
+
+
 class Model(Protocol):
     """A system under search. Ids of local states are shared by all processes; 0 is the empty slot."""
 
@@ -161,6 +186,10 @@ class Model(Protocol):
 
     def has_names(self) -> bool:
         """Whether any state may hold a process's name, so that an exchange changes it."""
+        ...
+
+    def ordered(self) -> Ordered | None:
+        """How numbers in states close up, where their number is to have no bound."""
         ...
 
     def service_state(self, service: int, state: int) -> Any:

@@ -169,6 +169,9 @@ class Protocol:
     def has_names(self) -> bool:
         return bool(self.alike)
 
+    def ordered(self) -> None:
+        """Numbers in states are what they are."""
+
     def _renaming(self, order: Sequence[int]) -> tuple[tuple[str, str], ...]:
         away = tuple((self.alike[old], f"\0{new}\0") for new, old in enumerate(order))
         return (*away, *((f"\0{new}\0", self.alike[new]) for new in range(len(order))))

@@ -29,7 +29,7 @@ def unrecoverable(space: Space, goal: Recoverable) -> NDArray[np.int64]:
         changed = sweep(
             space.states, space.count, space.index, good, packing.word, packing.shift, packing.mask,
             space.shape_numbers(), tables.kinds, tables.steps, tables.outcomes.array, tables.local.array,
-            tables.orders, tables.exchanged, tables.exchanged_service,
+            tables.orders, tables.exchanged, tables.exchanged_service, tables.ranks.array, tables.service_ranks.array,
         )  # fmt: skip
         if not changed:
             return np.flatnonzero(good == 0)

@@ -112,6 +112,8 @@ class Space:
             self.symmetric,
             shape.faults_max,
             shape.nameless,
+            self.tables.ordered is not None,
+            self.tables.ordered.keep if self.tables.ordered is not None else 0,
         )
         return np.array(numbers, np.int64)
 
@@ -223,8 +225,8 @@ class Search:
                 todo, start, space.states, space.count, space.index, space.parent, space.via_process,
                 space.via_outcome, space.packing.word, space.packing.shift, space.packing.mask,
                 space.shape_numbers(), tables.kinds, tables.steps, tables.outcomes.array, tables.breaks.array,
-                tables.local.array, tables.orders, tables.exchanged, tables.exchanged_service, deferred, misses,
-                self._broken, seen, max(1, tables.branching),
+                tables.local.array, tables.orders, tables.exchanged, tables.exchanged_service, tables.ranks.array,
+                tables.service_ranks.array, deferred, misses, self._broken, seen, max(1, tables.branching),
             )  # fmt: skip
             space.count = int(count)
             space.steps += int(steps)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evenkeel.check.kernel import AT_SERVICE, COUNT_BITS
-from evenkeel.check.model import STALE_WAYS, Model, Outcome
+from evenkeel.check.kernel import AT_SERVICE, COUNT_BITS, RANK
+from evenkeel.check.model import RANKS_MAX, STALE_WAYS, Model, Outcome
 from evenkeel.check.packing import Int64s
 from evenkeel.model.errors import InternalError
 
@@ -67,6 +67,10 @@ class Tables:
         self.orders = np.array(self._orders, np.int64).reshape(len(self._orders), -1)
         self.exchanged = np.zeros((len(self._orders), 0), np.int64)
         self.exchanged_service = np.zeros((len(self._orders), 0), np.int64)
+        self.ordered = model.ordered()
+        columns = RANK + RANKS_MAX + 1 if self.ordered is not None else 1
+        self.ranks = Growing(np.int64, columns)  # by local state: the ranks that it holds, and itself without each
+        self.service_ranks = Growing(np.int64, columns)
         local, service = model.start()
         self._meet(max(local) + 1, service)
 
@@ -183,10 +187,27 @@ class Tables:
             stale = [self.model.stale(local, how) for how in range(1, STALE_WAYS + 1)]
             self.local.extend([(self.model.service_of(local), self.model.reads(local), *stale, 0, 0)])
             wanted = max(wanted, *(each + 1 for each in stale))
+            if self.ordered is not None:
+                row = _ranked(local, self.ordered.local, self.ordered.drop_local)
+                self.ranks.extend([row])
+                wanted = max(wanted, max(row[RANK:]) + 1)
+        if self.ordered is not None:
+            self._meet_ranks()
         if max(wanted, *self.service_ids) >= 1 << ID_BITS:
             raise InternalError(f"more than {1 << ID_BITS} local or service states")
         if len(self._orders) > 1:
             self._meet_exchanged(wanted)
+
+    def _meet_ranks(self) -> None:
+        """Every service's state without each rank, and what follows from these."""
+        assert self.ordered is not None, "asked only where ranks close up"  # noqa: S101 - an invariant of ours
+        nameless = self.model.shape.nameless
+        top = max(self.service_ids[nameless:], default=0)
+        while self.service_ranks.size <= top:
+            row = _ranked(self.service_ranks.size, self.ordered.service, self.ordered.drop_service)
+            self.service_ranks.extend([row])
+            top = max(top, *row[RANK:])
+        self.service_ids[nameless:] = [top] * (len(self.service_ids) - nameless)
 
     def _meet_exchanged(self, locals_: int) -> None:
         """Every id's image under every exchange of processes; images are new ids at times, with images of their own."""
@@ -206,6 +227,16 @@ class Tables:
         nameless = self.model.shape.nameless
         tops = [known if k < nameless else top for k, known in enumerate(self.service_ids)]
         self._meet(int(self.exchanged.max(initial=0)) + 1, tops)
+
+
+def _ranked(state: int, ranks: Callable[[int], tuple[int, int]], drop: Callable[[int, int], int]) -> list[int]:
+    """A row of the ranks that matter, those that are counted, and for each other rank the state without it."""
+    matter, counted = ranks(state)
+    greatest = (matter | counted).bit_length()
+    without = [
+        drop(state, rank) if 0 < rank < greatest and not matter >> rank & 1 else state for rank in range(RANKS_MAX + 1)
+    ]
+    return [matter, counted, *without]
 
 
 def slot_of(key: int, capacity: int) -> int:

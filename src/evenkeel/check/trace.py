@@ -125,10 +125,18 @@ def _step_to(space: Space, here: Global, process: int, outcome: int, follows: in
 
 def is_like(space: Space, state: Global, wanted: Sequence[int]) -> bool:
     """Whether the search would have stored `state` as `wanted`."""
-    fields = np.array(state.row(), np.int64)
-    trial, best = np.zeros_like(fields), np.zeros_like(fields)
+    return stored(space, state) == tuple(wanted)
+
+
+def stored(space: Space, state: Global) -> tuple[int, ...]:
+    """The row that the search would have stored `state` as."""
     tables = space.tables
     numbers = space.shape_numbers()
     tables.meet(state.locals, state.services)
-    kernel.settle(fields, trial, best, numbers, tables.orders, tables.exchanged, tables.exchanged_service)
-    return list(map(int, fields)) == list(wanted)
+    fields = np.array(state.row(), np.int64)
+    trial, best = np.zeros_like(fields), np.zeros_like(fields)
+    kernel.settle(
+        fields, trial, best, numbers, tables.orders, tables.exchanged, tables.exchanged_service, tables.ranks.array,
+        tables.service_ranks.array,
+    )  # fmt: skip
+    return tuple(map(int, fields))

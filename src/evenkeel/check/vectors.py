@@ -16,6 +16,7 @@ from evenkeel.check.kernel import (
     AT_SERVICE,
     COUNT_BITS,
     COUNT_MASK,
+    COUNTED,
     DONE,
     EMPTY,
     FAULTS,
@@ -23,12 +24,15 @@ from evenkeel.check.kernel import (
     GOLDEN,
     LABEL,
     LOCAL,
+    MATTER,
+    RANK,
     READS,
     SENDS,
     SERVICE,
     STALE,
     STALES,
 )
+from evenkeel.check.model import RANKS_MAX
 
 Int64s = NDArray[np.int64]
 Int32s = NDArray[np.int32]
@@ -39,7 +43,8 @@ def expand(
     todo: Int64s, start: int, states: Int64s, count: int, index: NDArray[np.int32], parent: Any, via_process: Any,
     via_outcome: Any, word: Int64s, shift: Int64s, mask: Int64s, shape: Int64s, kinds: Int64s,
     table: Int64s, outcomes: Int32s, breaks: Int64s, local: Int32s, orders: Int64s, exchanged: Int64s,
-    exchanged_service: Int64s, deferred: Int64s, misses: Int64s, broken: Int64s, label_seen: Any, branching: int,
+    exchanged_service: Int64s, ranks: Int64s, service_ranks: Int64s, deferred: Int64s, misses: Int64s,
+    broken: Int64s, label_seen: Any, branching: int,
 ) -> tuple[int, int, int, int, int, int]:  # fmt: skip
     """As `kernel.expand`."""
     steps = put_off = missed = 0
@@ -76,6 +81,7 @@ def expand(
             steps += len(each)
             label_seen[outcomes[outcome, LABEL]] = 1
             _note_broken(broken, breaks[outcome, 0], sources[each], p, outcome)
+            new = _closed_up(new, shape, ranks, service_ranks) if shape[8] else new
             new = _settled(new, shape, orders, exchanged, exchanged_service, locals_, services)
             words = _packed(new, word, shift, states.shape[1])
             count = _insert(words, sources[each], p, outcome, states, count, index, parent, via_process, via_outcome)
@@ -137,6 +143,23 @@ def _follow(fields: Int64s, p: int, taken: Int32s, shape: Int64s, local: Int32s)
         fields[hit, q] = sends[hit]
         unsent &= ~hit
     return fields, possible & ~unsent
+
+
+def _closed_up(fields: Int64s, shape: Int64s, ranks: Int64s, service_ranks: Int64s) -> Int64s:
+    """Rows without the ranks that do not matter. As `kernel.close_up`."""
+    locals_, services, keep = int(shape[0]), int(shape[1]), int(shape[9])
+    zones = slice(locals_ + 1, locals_ + services)
+    matter = np.bitwise_or.reduce(ranks[fields[:, :locals_], MATTER], axis=1)
+    matter |= np.bitwise_or.reduce(service_ranks[fields[:, zones], MATTER], axis=1)
+    for rank in range(int(fields[:, locals_].max(initial=0)) - 1, 0, -1):
+        counted = service_ranks[fields[:, zones], COUNTED]
+        newer = sum((counted >> bit & 1 for bit in range(rank + 1, RANKS_MAX + 1)), np.zeros_like(counted))
+        is_spent = (counted >> rank & 1 == 0) | (newer > keep)
+        rows = np.flatnonzero((rank < fields[:, locals_]) & (matter >> rank & 1 == 0) & is_spent.all(axis=1))
+        fields[rows, :locals_] = ranks[fields[rows, :locals_], RANK + rank]
+        fields[rows, zones] = service_ranks[fields[rows, zones], RANK + rank]
+        fields[rows, locals_] -= 1
+    return fields
 
 
 def _settled(
@@ -228,7 +251,7 @@ def _note_broken(broken: Int64s, breaks: Int64s, source: Int64s, p: int, outcome
 def sweep(
     states: Int64s, count: int, index: NDArray[np.int32], good: Any, word: Int64s, shift: Int64s, mask: Int64s,
     shape: Int64s, kinds: Int64s, table: Int64s, outcomes: Int32s, local: Int32s, orders: Int64s, exchanged: Int64s,
-    exchanged_service: Int64s,
+    exchanged_service: Int64s, ranks: Int64s, service_ranks: Int64s,
 ) -> int:  # fmt: skip
     """As `kernel.sweep`, last states first, a chunk at a time."""
     locals_, services = int(shape[0]), int(shape[1])
@@ -245,7 +268,9 @@ def sweep(
             outcome = (found[each, p] >> COUNT_BITS) + np.arange(len(each)) - first
             new, possible = _follow(fields[each], p, outcomes[outcome], shape, local)
             possible &= outcomes[outcome, FAULTS] == 0
-            new = _settled(new[possible], shape, orders, exchanged, exchanged_service, locals_, services)
+            new = new[possible]
+            new = _closed_up(new, shape, ranks, service_ranks) if shape[8] else new
+            new = _settled(new, shape, orders, exchanged, exchanged_service, locals_, services)
             at = _find_states(_packed(new, word, shift, states.shape[1]), states, index)
             saved = np.unique(each[possible][(at != EMPTY) & (good[at] != 0)])
             good[some[saved]] = 1

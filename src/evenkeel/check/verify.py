@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,9 +17,9 @@ from evenkeel.check.story import StoryStep, tell
 from evenkeel.check.trace import Taken, way_that_breaks, way_to
 from evenkeel.check.way import as_asked, find_way, unreduced
 from evenkeel.check.zone_steps import Fault, Step
-from evenkeel.model.errors import InputError
+from evenkeel.model.errors import InputError, InternalError
 from evenkeel.model.plan import Layout
-from evenkeel.model.policy import CleanUpBy, DnsPolicy
+from evenkeel.model.policy import CleanUpBy, DnsPolicy, Lock
 
 # Once something is broken, how much further to look for something worse: states, and as a multiple of those so far.
 PATIENCE_STATES = 3_000_000
@@ -26,6 +27,8 @@ PATIENCE_FACTOR = 20
 
 # With more plans than this a part of the space is searched for a violation first: the one in which few plans are read.
 PLANS_PROBED_FROM = 8
+
+MANY = 1 << 30  # plans, where they go on without end
 
 
 class Verdict(StrEnum):
@@ -74,7 +77,8 @@ class Report:
     table_entries: int
     stopped: str
     enactors: int
-    plans: int
+    plans: int  # with `unbounded`: those that the trace takes, 0 where there is none
+    unbounded: bool  # plans without end
     endpoints: int
     endpoints_explored: int
     plans_read: tuple[int, ...]  # where a part of the space was enough to find a violation: the only plans read there
@@ -107,6 +111,8 @@ def check(
 ) -> Report:
     """Explore `config` and judge it. Raises `InputError` for a property that does not exist."""
     wanted = wanted or Wanted()
+    if config.unbounded:
+        return _unbounded(config, wanted, on_progress, properties)
     explored = _sliced(config, wanted)
     all_of = _chosen(properties or dns_properties(config.policy, config.plans, config.enactors), wanted.names)
     if config.plans > PLANS_PROBED_FROM and Reduction.APPENDS in wanted.reductions:
@@ -117,6 +123,45 @@ def check(
     return _explored(config, explored, wanted, all_of, on_progress)
 
 
+def _unbounded(
+    config: Config,
+    wanted: Wanted,
+    on_progress: Callable[[Progress], None] | None,
+    properties: Properties | None,
+) -> Report:
+    """Plans without end. What is found there is looked for again among few plans, for a trace that is so in full."""
+    _refuse_unless_ordered(config, wanted)
+    chosen = _chosen(properties or dns_properties(config.policy, MANY, config.enactors), wanted.names)
+    model, space = _searched(_sliced(config, wanted), wanted, chosen, on_progress)
+    goal = chosen.recoverable
+    stuck = goal is not None and space.complete and len(unrecoverable(space, goal))
+    if not space.broken and not stuck:
+        judged, way = _judge(model, space)
+        return _report(replace(config, plans=0), model.config, wanted, model, space, judged, way)
+    for plans in itertools.count(1):
+        report = check(replace(config, plans=plans, unbounded=False), wanted, on_progress, properties)
+        kinds = {each.kind for each in report.properties if each.verdict is Verdict.VIOLATED}
+        if kinds & {"always", "recoverable"} or report.verdict is Verdict.INCOMPLETE:
+            return replace(report, unbounded=True)
+    raise InternalError("plans have come to an end")  # pragma: no cover - there are always more
+
+
+def _refuse_unless_ordered(config: Config, wanted: Wanted) -> None:
+    """Raises `InputError` where generations are told apart by more than their order, or the quotient is not proved."""
+    if not can_slice(config) or config.policy.lock is not Lock.NONE:
+        raise InputError.one(
+            "--unbounded",
+            "this policy compares plans by more than their order (clean-up by age counts how far apart they are)",
+            "--policy safe, or --plans N",
+        )
+    if config.step is not Step.CALL or (config.faults and Fault.FAILOVER in config.fault_kinds):
+        raise InputError.one("--unbounded", "it goes neither with --fine nor with --failover", "--plans N")
+    if config.answers or config.notes_published or config.nonce:
+        raise InputError.one("--unbounded", "every plan has to have an answer of its own", "--plans N")
+    if Reduction.ENDPOINTS not in wanted.reductions and config.endpoints > 1:
+        raise InputError.one("--unbounded", "it is proved of one endpoint that stands for each", "--endpoints 1")
+
+
 def _explored(
     config: Config,
     explored: Config,
@@ -124,6 +169,17 @@ def _explored(
     properties: Properties,
     on_progress: Callable[[Progress], None] | None,
 ) -> Report:
+    model, space = _searched(explored, wanted, properties, on_progress)
+    judged, way = _judge(model, space)
+    return _report(config, explored, wanted, model, space, judged, way)
+
+
+def _searched(
+    explored: Config,
+    wanted: Wanted,
+    properties: Properties,
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[Automation, Space]:
     model = Automation(explored, properties)
     space = Search(
         model,
@@ -132,8 +188,7 @@ def _explored(
         stop_when=_Enough(),
         on_progress=on_progress,
     ).run()
-    judged, way = _judge(model, space)
-    return _report(config, explored, wanted, model, space, judged, way)
+    return model, space
 
 
 def _telling(config: Config) -> frozenset[int]:
@@ -253,6 +308,7 @@ def _report(
         stopped=space.stopped,
         enactors=config.enactors,
         plans=config.plans,
+        unbounded=config.unbounded,
         endpoints=config.endpoints,
         endpoints_explored=explored.endpoints,
         plans_read=tuple(sorted(explored.plans_read)),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # numpy and numba take a while to load, and `--help` does wit
     from evenkeel.check.verify import Report, Wanted
 
 ENACTORS_MAX, ENDPOINTS_MAX, PLANS_MAX, FAULTS_MAX = 8, 16, 250, 4
+PLANS = 6
 STATES_MAX = 2_000_000_000  # states are numbered by 32 bits
 EXAMPLE = "evenkeel check --policy october-2025 --enactors 3 --plans 6 --endpoints 3 --keep 1"
 
@@ -35,7 +36,8 @@ def check(
         Path | None, typer.Option("--region", "-r", metavar="REGION.toml", help="Take policy and Enactors from here.")
     ] = None,
     enactors: Annotated[int | None, typer.Option(min=1, max=ENACTORS_MAX, help="Enactors; 3.")] = None,
-    plans: Annotated[int, typer.Option(min=1, max=PLANS_MAX, help="Plans that the Planner appends.")] = 6,
+    plans: Annotated[int | None, typer.Option(min=1, max=PLANS_MAX, help="Plans that the Planner appends; 6.")] = None,
+    unbounded: Annotated[bool, typer.Option("--unbounded", help="Plans without end; not with --plans.")] = False,
     endpoints: Annotated[int, typer.Option(min=1, max=ENDPOINTS_MAX, help="Endpoints of the zone.")] = 3,
     keep: Annotated[int | None, typer.Option(min=0, help="Generations that clean-up leaves; the policy's own.")] = None,
     layout: Annotated[Layout, typer.Option(help="How answers are laid out in the zone.")] = Layout.TREE,
@@ -83,12 +85,16 @@ def check(
 
     if failover and not faults:
         raise InputError.one("--failover", "no fault may happen", "--faults 1 or more")
+    if unbounded and (plans is not None or compare):
+        other = "--compare" if compare else "--plans"
+        raise InputError.one("--unbounded", f"it goes not with {other}", f"one of --unbounded and {other}")
     chosen, enactors = _policy(policy, region, enactors)
     explored = replace(chosen, attempts_max=1, keep_generations=chosen.keep_generations if keep is None else keep)
     config = Config(
         policy=explored,
         enactors=enactors,
-        plans=plans,
+        plans=plans or PLANS,
+        unbounded=unbounded,
         endpoints=endpoints,
         layout=layout,
         step=Step.EXCHANGE if fine else Step.CALL,
@@ -196,11 +202,17 @@ def _told(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _plans(report: Report) -> str:
+    if not report.unbounded:
+        return f"{report.plans} plans"
+    return f"plans unbounded ({report.plans} in the trace)" if report.trace else "plans unbounded"
+
+
 def _extent(report: Report) -> str:
     each = " (one explored for all of them)" if report.endpoints_explored < report.endpoints else ""
     return (
         f"{report.states:,} states, {report.transitions:,} steps, depth {report.depth}, {report.wall_s:.2f} s, "
-        f"{report.states_per_s:,.0f} states/s; {report.enactors} Enactors, {report.plans} plans, "
+        f"{report.states_per_s:,.0f} states/s; {report.enactors} Enactors, {_plans(report)}, "
         f"{report.endpoints} endpoints{each}, keep {report.keep}, {report.faults} faults; "
         f"component code ran {report.component_runs:,} times"
     )
