@@ -147,3 +147,24 @@ def test_a_process_that_lets_an_error_pass_is_started_again() -> None:
     surroundings.add_process("p", main).start()
     surroundings.simulator.run(HOUR_US - 1)
     assert starts == [0, 1_000_000, 2_000_000]
+
+
+def test_a_pause_of_what_is_down_does_not_outlive_its_restart() -> None:
+    """Found by seed 1116 of the race: a server that was paused while it was down came back and never answered."""
+    surroundings, ticks = world(), []
+    counter = Counter(surroundings)
+
+    async def main(process: Process) -> None:
+        while True:
+            await Sleep((10,))
+            ticks.append(surroundings.now_us)
+
+    process = surroundings.add_process("p", main)
+    process.start()
+    for party in (counter.host, process):
+        party.crash()
+        party.pause()
+        party.restart()
+        assert not party.is_paused
+    surroundings.simulator.run(100)
+    assert len(ticks) == 10

@@ -74,7 +74,8 @@ class Host:
         self.backlog: list[Exchange[object]] = []  # arrived while it was paused
 
     def pause(self) -> None:
-        self.is_paused = True
+        """What is down cannot be paused: it would start again as if nobody ever let it go on."""
+        self.is_paused = self.is_up
 
     def resume(self) -> None:
         """Serve what waited, in order of arrival; what was acknowledged to nobody may be served late."""
@@ -89,7 +90,7 @@ class Host:
         self.backlog.clear()
 
     def restart(self) -> None:
-        self.is_up = True
+        self.is_up, self.is_paused = True, False
 
 
 class Exchange(Pending[T]):

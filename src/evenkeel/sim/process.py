@@ -78,7 +78,8 @@ class Process:
         self.start()
 
     def pause(self) -> None:
-        self.is_paused = True
+        """What is down cannot be paused: it would start again as if nobody ever let it go on."""
+        self.is_paused = self.is_up
         for task in self._tasks:
             task.hold()
 
