@@ -104,8 +104,10 @@ class LeaseTable(Columns):
         self._set_ends(ids, clock_s, due_in_s, terms_s)
 
     def renew(self, ids: Ids, due_in_s: Seconds, terms_s: Seconds, now_s: float) -> None:
-        """Leases that stand go on for `terms_s` from now."""
-        self._set_ends(ids, self.clock.at(now_s), due_in_s, terms_s)
+        """Leases that stand go on for `terms_s` from now, or for as long as they were said to before: a host may have
+        heard of the longer term, and not of this one."""
+        clock_s = self.clock.at(now_s)
+        self._set_ends(ids, clock_s, due_in_s, np.maximum(terms_s, self.ends_s[ids] - clock_s))
 
     def _set_ends(self, ids: Ids, clock_s: float, due_in_s: Seconds, terms_s: Seconds) -> None:
         if len(ids):

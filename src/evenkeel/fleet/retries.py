@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evenkeel.admission.limiters import Gradient2, Limiter, NoLimit, TokenBucket
+from evenkeel.fleet import terms
 from evenkeel.fleet.arrays import Calls, Flags, Generations, Ids, JobKind, Replies, ReplyKind, Work, no_ids
 from evenkeel.fleet.launches import LaunchLine
 from evenkeel.fleet.lease_table import LeaseTable
@@ -216,7 +217,7 @@ class RetryManager:
             self.grants += len(ids)
         generations = work.generations[ok]
         return Replies.same_kind(
-            ids, ReplyKind.GRANT, generations, due_s.astype(np.float32), answers, terms_s.astype(np.float32)
+            ids, ReplyKind.GRANT, generations, due_s.astype(np.float32), answers, terms.told(terms_s)
         )
 
     def _lease(self, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -267,7 +267,7 @@ class SweepManager:
             self.table.generation[ids],
             nexts_s.astype(np.float32),
             self._marks.sequence[ids],
-            terms_s.astype(np.float32),
+            terms.told(terms_s),
             polls_s,
             phases_s,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenkeel.fleet.arrays import Seconds
+from evenkeel.fleet.arrays import Durations, Seconds
 from evenkeel.model.fleet_policy import FleetPolicy
 
 RENEWAL_SHARE = 0.4
@@ -17,6 +17,7 @@ AFTER_RECOVERY = 2.0  # times the time still needed: when renewals begin. It may
 AFTER_RECOVERY_MAX_S = 3600.0
 SPARE = 1.0  # as much again does a lease last beyond, so that a renewal can be put off
 PUT_OFF_SHARE = 0.7  # of what is left of a lease; the rest is for the renewal
+_TOLD_PARTS = 64  # of a second: exact in 32 bits up to three days
 SHORT_RECOVERY = 0.02  # of the interval: not worth stretching for
 
 
@@ -47,3 +48,9 @@ def is_recovering(interval: float, left_s: float) -> bool:
 def put_off_s(interval: float, left_s: float, remaining: Seconds, draws: Seconds) -> Seconds:
     """Until the next renewal of leases that have `remaining` to go, should this one wait for the recovery's end."""
     return np.minimum(due_in_s(interval, left_s, draws), PUT_OFF_SHARE * remaining)
+
+
+def told(terms: Seconds) -> Durations:
+    """Terms as hosts are told them: never longer than they are, so rounded down to what 32 bits hold exactly."""
+    rounded: Durations = (np.floor(terms * _TOLD_PARTS) / _TOLD_PARTS).astype(np.float32)
+    return rounded
