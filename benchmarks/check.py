@@ -135,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found("October's race, 3 x 6 x 3, keep 1", Config(october, 3, 6, 3), Verdict.VIOLATED, 1.0),
         found("October's race, 3 Enactors, 30 plans, keep 20", Config(wide, 3, 30, 3), Verdict.VIOLATED, 10.0),
         found("safe, 3 x 6 x 3, keep 1", Config(safe, 3, 6, 3), Verdict.HOLDS, 60.0),
+        found("safe, 3 x plans without end x 3, keep 1", Config(safe, 3, 6, 3, unbounded=True), Verdict.HOLDS, 60.0),
     ]
     if not options.quick:
         faulty = Config(safe, 3, 6, 3, faults=1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from evenkeel.check.automation import Automation
-from evenkeel.check.compare import compare
+from evenkeel.check.compare import BETWEEN, compare
 from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import ALWAYS, dns_properties
 from evenkeel.check.mermaid import as_mermaid
@@ -17,7 +17,7 @@ from evenkeel.check.verify import Judged, Reduction, Report, Verdict, Wanted, ch
 from evenkeel.check.zone_steps import Step
 from evenkeel.model.errors import InputError
 from evenkeel.model.plan import Layout
-from evenkeel.model.policy import OCTOBER_2025, SAFE
+from evenkeel.model.policy import OCTOBER_2025, SAFE, DnsPolicy
 
 SAFE_1 = replace(SAFE, keep_generations=1, attempts_max=1)
 OCTOBER_1 = replace(OCTOBER_2025, keep_generations=1, attempts_max=1)
@@ -31,10 +31,24 @@ def judged(report: Report, name: str) -> Judged:
 def test_the_october_race_is_found_with_a_shortest_trace() -> None:
     report = check(Config(policy=OCTOBER_1, enactors=3, plans=6, endpoints=3))
     assert (report.verdict, report.property) == (Verdict.VIOLATED, "never-empty")
-    assert (len(report.trace), report.states) == (27, 334_784)
+    assert (len(report.trace), report.states, report.plans_read) == (27, 51_504, (1, 2, 3))
     last = report.trace[-1]
     assert last.action == "remove_unfenced: applied"
     assert not next(shown for shown in last.zone if shown.endpoint == last.endpoint).answer
+
+
+def test_among_fewer_plans_the_race_is_as_short_as_among_all() -> None:
+    whole = Wanted(reductions=frozenset(Reduction) - {Reduction.APPENDS})
+    report = check(Config(policy=OCTOBER_1, enactors=3, plans=6, endpoints=3), whole)
+    assert (report.property, len(report.trace), report.states, report.plans_read) == ("never-empty", 27, 334_784, ())
+
+
+@pytest.mark.parametrize("policy", [policy for name, policy in BETWEEN if policy is not SAFE])
+def test_among_fewer_plans_each_near_fix_falls_short_as_soon_as_among_all(policy: DnsPolicy) -> None:
+    config = replace(OCTOBER_SMALL, policy=replace(policy, keep_generations=1, attempts_max=1), plans=5)
+    few, all_ = check(config), check(config, Wanted(reductions=frozenset(Reduction) - {Reduction.APPENDS}))
+    assert (few.property, few.plans_read, all_.plans_read) == ("never-empty", (1, 2, 3), ())
+    assert (all_.property, len(all_.trace)) == ("never-empty", len(few.trace))
 
 
 def test_no_reduction_makes_the_race_longer_or_shorter() -> None:

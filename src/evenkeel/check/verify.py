@@ -28,6 +28,9 @@ PATIENCE_FACTOR = 20
 # With more plans than this a part of the space is searched for a violation first: the one in which few plans are read.
 PLANS_PROBED_FROM = 8
 
+# With no more, and clean-up by age, a smaller bound is searched first, for the worst property and up to so many states.
+PROBE_STATES = 200_000
+
 MANY = 1 << 30  # plans, where they go on without end
 
 
@@ -115,6 +118,13 @@ def check(
         return _unbounded(config, wanted, on_progress, properties)
     explored = _sliced(config, wanted)
     all_of = _chosen(properties or dns_properties(config.policy, config.plans, config.enactors), wanted.names)
+    fewer = _few_plans(config)
+    if fewer < config.plans <= PLANS_PROBED_FROM and all_of.always and Reduction.APPENDS in wanted.reductions:
+        part = replace(explored, plans=fewer)
+        brief = replace(wanted, bounds=replace(wanted.bounds, states_max=min(PROBE_STATES, wanted.bounds.states_max)))
+        probed = _explored(config, part, brief, all_of, on_progress)
+        if probed.property == all_of.always[0].name:
+            return replace(probed, plans_read=tuple(range(1, fewer + 1)))
     if config.plans > PLANS_PROBED_FROM and Reduction.APPENDS in wanted.reductions:
         part = replace(explored, lazy_appends=True, plans_read=_telling(config))
         probed = _explored(config, part, wanted, all_of, on_progress)
@@ -189,6 +199,11 @@ def _searched(
         on_progress=on_progress,
     ).run()
     return model, space
+
+
+def _few_plans(config: Config) -> int:
+    """The fewest plans of which clean-up by age takes one away; all of them where it does not go by age."""
+    return config.plans if can_slice(config) else config.policy.keep_generations + 2
 
 
 def _telling(config: Config) -> frozenset[int]:
