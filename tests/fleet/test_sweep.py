@@ -25,7 +25,7 @@ def leased_fleet(size: int = 20, **policy: object) -> SmallFleet:
 
 @pytest.mark.parametrize("preset", list(FLEET_PRESETS))
 def test_every_policy_has_a_manager(preset: str) -> None:
-    manager: LeaseManager = make_manager(FLEET_PRESETS[preset], "a", 1, np.random.default_rng(1))  # type: ignore[index]  # an enum's text
+    manager: LeaseManager = make_manager(FLEET_PRESETS[preset], "a", 1, np.random.default_rng(1), 0.0)  # type: ignore[index]  # an enum's text
     manager.add(0, 3)
     assert manager.status(0.0).hosts == 3
 
@@ -33,7 +33,7 @@ def test_every_policy_has_a_manager(preset: str) -> None:
 def test_an_epoch_that_no_store_can_give_is_our_own_mistake() -> None:
     for epoch in (0, EPOCH_MAX + 1):
         with pytest.raises(InternalError):
-            make_manager(SAFE_FLEET, "a", epoch, np.random.default_rng(1))
+            make_manager(SAFE_FLEET, "a", epoch, np.random.default_rng(1), 0.0)
 
 
 def test_a_sweep_leases_every_host_and_records_before_it_grants() -> None:
@@ -199,6 +199,30 @@ def test_the_lease_clock_goes_on_only_when_the_amnesty_is_recorded() -> None:
     assert manager.leased(fleet.everyone).all()
 
 
+def test_a_manager_that_was_stopped_promises_no_more_than_a_later_one_lets_stand() -> None:
+    fleet = leased_fleet(3, term_s=30.0, amnesty_max_s=600.0, term_max_s=90.0)
+    seat = fleet.seats[0]
+    seat.manager.store_lost(fleet.now_s)
+    fleet.now_s += 630.0  # stopped as a whole: no tick came in between
+    told = fleet.contact(seat, fleet.everyone)
+    assert not (told.kinds == ReplyKind.GRANT).any()
+    assert not seat.manager.leased(fleet.everyone).any()
+
+
+def test_terms_are_cut_to_what_a_takeover_waits_for() -> None:
+    fleet = leased_fleet(3, term_s=60.0, amnesty_max_s=30.0, term_max_s=90.0)
+    seat = fleet.seats[0]
+    fleet.now_s += 50.0  # its store was last seen 50 s ago, and nobody said that it is lost
+    told = fleet.contact(seat, fleet.everyone)
+    later = fleet.work(seat)
+    for replies in (told, later):
+        assert (replies.terms_s <= 30.0 + 90.0 - 50.0).all()
+    seat.manager.store_seen(fleet.now_s)
+    fleet.now_s += 30.0
+    fleet.contact(seat, fleet.everyone)
+    assert (fleet.work(seat).terms_s > 30.0).all()
+
+
 def test_an_amnesty_ends_after_its_longest_time() -> None:
     fleet = leased_fleet(5, term_s=30.0, amnesty_max_s=600.0)
     manager = fleet.seats[0].manager
@@ -302,6 +326,6 @@ def test_a_store_put_back_from_an_old_copy_gets_new_leases_above_the_lost_ones()
 
 
 def test_tables_hold_a_host_in_less_than_200_octets() -> None:
-    manager = SweepManager(SAFE_FLEET, "a", 1, np.random.default_rng(1))
+    manager = SweepManager(SAFE_FLEET, "a", 1, np.random.default_rng(1), 0.0)
     manager.add(0, 100_000)
     assert manager.octets / 100_000 <= 200

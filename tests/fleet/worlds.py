@@ -60,7 +60,7 @@ class SmallFleet:
         extend_s = self.policy.term_max_s + self.policy.amnesty_max_s
         self.store, won = twin.take(self.store, AZ, f"m{epoch + 1}", epoch, extend_s)
         assert won
-        manager = SweepManager(self.policy, AZ, epoch + 1, self.rng, capacity_per_s=100.0)
+        manager = SweepManager(self.policy, AZ, epoch + 1, self.rng, self.now_s + skew_s, capacity_per_s=100.0)
         manager.add(0, self.size)
         recorded = self.recorded()
         known = np.flatnonzero(recorded).astype(np.int32)

@@ -17,28 +17,33 @@ FOREVER = math.inf
 
 
 class LeaseClock:
-    """Seconds that can stand still."""
+    """Seconds that can stand still, for so long at most: then they go on by themselves, whoever looks or not."""
 
     def __init__(self) -> None:
         self._stood_s = 0.0
-        self._stopped_at_s: float | None = None
+        self._stopped_at_s = FOREVER
+        self._at_most_s = FOREVER
 
     @property
-    def stands_still(self) -> bool:
-        return self._stopped_at_s is not None
+    def was_stopped(self) -> bool:
+        """Since it last was told to go on; it may have gone on by itself."""
+        return self._stopped_at_s < FOREVER
+
+    def _stands_s(self, now_s: float) -> float:
+        """For how long it stands still this time."""
+        return min(max(now_s - self._stopped_at_s, 0.0), self._at_most_s) if self.was_stopped else 0.0
 
     def at(self, now_s: float) -> float:
         """What it shows at `now_s`."""
-        return (now_s if self._stopped_at_s is None else self._stopped_at_s) - self._stood_s
+        return now_s - self._stood_s - self._stands_s(now_s)
 
-    def stop(self, now_s: float) -> None:
-        if self._stopped_at_s is None:
-            self._stopped_at_s = now_s
+    def stop(self, now_s: float, at_most_s: float = FOREVER) -> None:
+        if not self.was_stopped:
+            self._stopped_at_s, self._at_most_s = now_s, at_most_s
 
     def go_on(self, now_s: float) -> None:
-        if self._stopped_at_s is not None:
-            self._stood_s += max(0.0, now_s - self._stopped_at_s)
-            self._stopped_at_s = None
+        self._stood_s += self._stands_s(now_s)
+        self._stopped_at_s = FOREVER
 
 
 class LeaseTable(Columns):

@@ -78,6 +78,11 @@ class LeaseManager(Protocol):
         """Whether the record of `store_back` stands. The lease clock goes on only then."""
         ...
 
+    def store_seen(self, at_s: float) -> None:
+        """The store said that this manager's epoch stands, when asked at `at_s` or later. To be told every second or
+        so: what a manager may promise its hosts is counted from here."""
+        ...
+
     def superseded(self) -> None:
         """Another manager has taken over: no grant, call or launch from now on."""
         ...
@@ -115,10 +120,10 @@ class LeaseManager(Protocol):
 
 
 def make_manager(
-    policy: FleetPolicy, az: str, epoch: int, rng: np.random.Generator, capacity_per_s: float = 0.0
+    policy: FleetPolicy, az: str, epoch: int, rng: np.random.Generator, now_s: float, capacity_per_s: float = 0.0
 ) -> SweepManager | RetryManager:
-    """The manager that `policy` names, without any hosts yet. `epoch` is the one taken in the store, `capacity_per_s`
-    what is persisted there."""
+    """The manager that `policy` names, without any hosts yet. `epoch` is the one taken in the store, not before
+    `now_s`; `capacity_per_s` what is persisted there."""
     if policy.recovery is LeaseRecovery.SWEEP:
-        return SweepManager(policy, az, epoch, rng, capacity_per_s)
+        return SweepManager(policy, az, epoch, rng, now_s, capacity_per_s)
     return RetryManager(policy, az, epoch, rng)

@@ -241,6 +241,9 @@ class RetryManager:
     def amnesty_recorded(self, ok: bool, now_s: float) -> None:
         """There is none."""
 
+    def store_seen(self, at_s: float) -> None:
+        """Its leases are short, and take no longer than their term to run out."""
+
     def superseded(self) -> None:
         self.is_superseded = True
 

@@ -82,9 +82,10 @@ class SweepManager:
         az: str,
         epoch: int,
         rng: np.random.Generator,
+        now_s: float,
         capacity_per_s: float = 0.0,
     ) -> None:
-        """`epoch` as taken in the store; `capacity_per_s` as persisted there (0: none)."""
+        """`epoch` as taken in the store, not before `now_s`; `capacity_per_s` as persisted there (0: none)."""
         if not 0 < epoch <= EPOCH_MAX:
             raise InternalError(f"an epoch is between 1 and {EPOCH_MAX}, not {epoch}")
         self.policy, self.az, self.epoch, self._rng = policy, az, epoch, rng
@@ -108,6 +109,7 @@ class SweepManager:
         self._answers = 1.0  # of calls, a moving average
         self._held_back = False
         self._lost_at_s: float | None = None
+        self._store_seen_s = now_s
         self._read_at_s: float | None = None
         self._reads = 0.0
 
@@ -183,6 +185,7 @@ class SweepManager:
         self._last_seen_s = now_s
         if self.is_superseded or not len(ids):
             return Replies.none()
+        self._expire(now_s)
         latest = self._latest(ids, sequences)
         ids, generations, epochs = ids[latest], generations[latest], epochs[latest]
         ahead = epochs > self.epoch
@@ -257,9 +260,13 @@ class SweepManager:
         self.regrants += len(ids)
         left_s = self.table.remaining_s(ids, now_s)
         due_s = np.maximum(self.table.due_s[ids] - self.table.clock.at(now_s), self.policy.poll_min_s)
-        return self._granted(ids, left_s, np.minimum(due_s, left_s))
+        return self._granted(ids, left_s, np.minimum(due_s, left_s), now_s)
 
-    def _granted(self, ids: Ids, terms_s: np.ndarray, nexts_s: np.ndarray) -> Replies:
+    def _granted(self, ids: Ids, terms_s: np.ndarray, nexts_s: np.ndarray, now_s: float) -> Replies:
+        may_promise_s = self._may_promise_s(now_s)
+        if may_promise_s <= 0:
+            return Replies.none()
+        terms_s = np.minimum(terms_s, may_promise_s)
         polls_s, phases_s = pace.armed(self.policy, self._rng.random(len(ids)))
         return Replies.same_kind(
             ids,
@@ -302,16 +309,19 @@ class SweepManager:
         self._last_seen_s = now_s
         if self.is_superseded:
             return Calls(self._last_call, no_ids())
-        self._end_amnesty_in_time(now_s)
-        over = self.table.expire(now_s)
-        if len(over):
-            self.expired += len(over)
-            self._free(over)
+        self._expire(now_s)
         self._give_up_calls(now_s)
         self.progress.look(self._missing(), self.table.members, now_s)
         if self._lost_at_s is not None:
             return Calls(self._last_call, no_ids())
         return self._call_next(now_s)
+
+    def _expire(self, now_s: float) -> None:
+        """Before anything is said of a lease: this process may have been stopped for an hour since it last looked."""
+        over = self.table.expire(now_s)
+        if len(over):
+            self.expired += len(over)
+            self._free(over)
 
     def _give_up_calls(self, now_s: float) -> None:
         while self._calls_out and self._calls_out[0][0] <= now_s - self.policy.call_timeout_s:
@@ -384,6 +394,7 @@ class SweepManager:
     def take(self, units: float, now_s: float) -> Sequence[Work]:
         if units <= 0 or self.is_superseded:
             return ()
+        self._expire(now_s)
         costs = self.policy.costs
         works = []
         renewals, _ = self._renew.take(_jobs(units, costs.renew), now_s)
@@ -428,6 +439,7 @@ class SweepManager:
         return Work(kind, ids, generations, self._marks.sequence[ids], len(ids) * cost)
 
     def completed(self, work: Work, ok: Flags, now_s: float) -> Replies:
+        self._expire(now_s)
         self.estimate.done(work.units)
         if work.kind is JobKind.ESTABLISH:
             return self._established(work, ok, now_s)
@@ -446,7 +458,7 @@ class SweepManager:
         self.table.grant(ids, work.generations[ok], due_s, terms_s, now_s)
         self._granted_last_s = now_s
         self.grants += len(ids)
-        return self._granted(ids, terms_s, due_s)
+        return self._granted(ids, terms_s, due_s, now_s)
 
     def _renewed(self, work: Work, ok: Flags, now_s: float) -> Replies:
         if self.is_superseded:
@@ -455,7 +467,7 @@ class SweepManager:
         due_s, terms_s = self._lease(len(ids))
         self.table.renew(ids, due_s, terms_s, now_s)
         self.renewals += len(ids)
-        return self._granted(ids, terms_s, due_s)
+        return self._granted(ids, terms_s, due_s, now_s)
 
     def _interval_s(self) -> float:
         return terms.interval_s(self.policy, self.table.members, self.estimate.per_s)
@@ -480,11 +492,18 @@ class SweepManager:
         if self._lost_at_s is None:
             self._lost_at_s = now_s
             if self.policy.on_store_loss is OnStoreLoss.AMNESTY:
-                self.table.clock.stop(now_s)
+                self.table.clock.stop(now_s, self.policy.amnesty_max_s)
 
-    def _end_amnesty_in_time(self, now_s: float) -> None:
-        if self._lost_at_s is not None and now_s > self._lost_at_s + self.policy.amnesty_max_s:
-            self.table.clock.go_on(self._lost_at_s + self.policy.amnesty_max_s)
+    def store_seen(self, at_s: float) -> None:
+        """The store said, when asked at `at_s` or later, that this manager's epoch stands."""
+        self._store_seen_s = max(self._store_seen_s, at_s)
+
+    def _may_promise_s(self, now_s: float) -> float:
+        """The longest term that may be told now. Whoever takes over lets leases stand for as long as this manager can
+        have promised without its store, counted from a takeover that cannot have been before the store was last seen:
+        so no host holds a lease that a later manager believes to be over, however long this process was stopped in
+        between."""
+        return self._store_seen_s + self.policy.amnesty_max_s + self.policy.term_max_s - now_s
 
     def store_back(self, now_s: float) -> Amnesty | None:
         if self._lost_at_s is None:
@@ -496,7 +515,7 @@ class SweepManager:
 
     def amnesty_recorded(self, ok: bool, now_s: float) -> None:
         if ok and self._lost_at_s is not None:
-            self.amnesties += self.table.clock.stands_still
+            self.amnesties += self.table.clock.was_stopped
             self.table.clock.go_on(now_s)
             self._lost_at_s = None
 

@@ -32,7 +32,7 @@ from evenkeel.model.events import EventKind
 from evenkeel.model.fleet import Granted, Host, HostState, LaunchOutcome, LaunchRequest, Tenure
 from evenkeel.model.fleet_policy import FleetPolicy, OnStoreLoss
 from evenkeel.model.region import HostPort
-from evenkeel.ports.fleet import LeaseStore
+from evenkeel.ports.fleet import LeaseStore, Superseded
 from evenkeel.ports.journal import Journal
 
 
@@ -59,11 +59,11 @@ class Seat:
 class Manager:
     """`control.ManagerDesk`. Made by `opened`; used on one event loop."""
 
-    def __init__(self, seat: Seat, tenure: Tenure, hosts: Sequence[Host]) -> None:
+    def __init__(self, seat: Seat, tenure: Tenure, hosts: Sequence[Host], taken_at_s: float) -> None:
         self._seat, policy, clock = seat, seat.policy, seat.clock
         self.epoch = tenure.epoch
         rng = np.random.default_rng()
-        self.leases = make_manager(policy, seat.az, tenure.epoch, rng, tenure.capacity_per_s)
+        self.leases = make_manager(policy, seat.az, tenure.epoch, rng, taken_at_s, tenure.capacity_per_s)
         self._roster = Roster(hosts)
         self._room = RoomTable(rng)
         self.storekeeper = Storekeeper(self.leases, seat.store, seat.az, seat.journal, policy.on_store_loss, clock)
@@ -290,7 +290,12 @@ async def _until(event: asyncio.Event) -> None:
 
 
 async def opened(seat: Seat, tenure: Tenure) -> Manager:
-    """The manager of `tenure`, which was just taken, with its inventory and its links. Raises as the store does."""
-    manager = Manager(seat, tenure, await seat.store.hosts(seat.az))
+    """The manager of `tenure`, with its inventory and its links. Raises as the store does, and `Superseded` where the
+    tenure is somebody else's by now."""
+    asked_at_s = seat.clock()
+    now = await seat.store.tenure(seat.az)
+    if now.epoch != tenure.epoch:
+        raise Superseded(f"epoch {tenure.epoch} of az {seat.az} is over: it is {now.epoch}")
+    manager = Manager(seat, tenure, await seat.store.hosts(seat.az), asked_at_s)
     await manager.start()
     return manager

@@ -70,10 +70,12 @@ class Storekeeper:
             await asyncio.sleep(RETRY_S if self.is_lost else LOOK_EVERY_S)
 
     async def _look(self) -> None:
+        asked_at_s = self._clock()
         tenure = await self._store.tenure(self._az)
         if tenure.epoch > self._manager.epoch:
             self._superseded(f"{tenure.manager} has taken over in epoch {tenure.epoch}")
             raise Superseded(f"epoch {self._manager.epoch} of az {self._az} is over")
+        self._manager.store_seen(asked_at_s)
         if not self.is_lost:
             return
         amnesty = self._manager.store_back(self._clock())

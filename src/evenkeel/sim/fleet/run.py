@@ -80,7 +80,7 @@ class FleetRun:
 
     def _start_manager(self, capacity_per_s: float) -> SweepManager | RetryManager:
         self.epoch += 1
-        manager = make_manager(self.scene.policy, "a", self.epoch, self._manager_chance, capacity_per_s)
+        manager = make_manager(self.scene.policy, "a", self.epoch, self._manager_chance, self.now_s, capacity_per_s)
         manager.add(0, self.scene.hosts)
         known = np.flatnonzero(self.recorded).astype(np.int32)
         extend_s = self.scene.policy.term_max_s
@@ -356,6 +356,8 @@ class FleetRun:
             self._store_back_at_s = self.now_s
             self.measured.leased_at_s = None
         self._store_was_down = is_down
+        if not is_down:
+            self.manager.store_seen(self.now_s)
 
     def _restart_manager(self) -> None:
         scene = self.scene
