@@ -206,13 +206,17 @@ class SweepManager:
     def _latest(self, ids: Ids, sequences: Generations) -> Ids:
         """Where each member's newest contact stands in the batch, if it is newer than any before."""
         fresh = self.table.is_member[ids] & (sequences > self._marks.sequence[ids])
+        if (ids[1:] > ids[:-1]).all():  # each once
+            at = np.flatnonzero(fresh).astype(np.int32)
+            self._marks.sequence[ids[at]] = sequences[at]
+            self.stale += len(ids) - len(at)
+            return at
         np.maximum.at(self._marks.sequence, ids[fresh], sequences[fresh])
         fresh &= sequences == self._marks.sequence[ids]
         at = np.flatnonzero(fresh).astype(np.int32)
         self.stale += len(ids) - len(at)
         self._marks.scratch[ids[at]] = at
-        latest: Ids = at[self._marks.scratch[ids[at]] == at]
-        return latest
+        return at[self._marks.scratch[ids[at]] == at]
 
     def _hear(self, ids: Ids) -> None:
         called = ids[self._marks.place[ids] == CALLED]

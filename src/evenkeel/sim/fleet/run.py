@@ -19,6 +19,8 @@ from evenkeel.fleet.launches import SAMPLE
 from evenkeel.fleet.manager import make_manager
 from evenkeel.fleet.retries import RetryManager
 from evenkeel.fleet.sweep import SweepManager
+from evenkeel.fleet.terms import told
+from evenkeel.model.fleet import first_generation
 from evenkeel.model.fleet_policy import LeaseRecovery
 from evenkeel.sim.chance import Streams
 from evenkeel.sim.fleet.scene import Measured, Scene
@@ -29,6 +31,7 @@ HELD_EVERY_MAX_S = 30.0
 BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
 LAUNCHES_JUDGED_EVERY_S = 60.0
 LAUNCHES_WELL = 0.95  # of those asked within that time; some are still in line
+LEASED_AT_ONCE = 50_000  # at the start, so that they are not all in memory twice
 HOSTS_EVERY_S = 0.1  # between two looks at whose time has come
 
 
@@ -70,7 +73,8 @@ class FleetRun:
             self._lease_all()
         else:
             self.hosts.next_s[:] = np.where(self.hosts.is_up, scene.burst_s * self._chance.random(scene.hosts), np.inf)
-        self.wheel.put(self.everyone)
+        for start in range(0, scene.hosts, LEASED_AT_ONCE):
+            self.wheel.put(self.everyone[start : start + LEASED_AT_ONCE])
 
     def _kill_dead_hosts(self) -> int:
         dead = int(self.scene.dead_share * self.scene.hosts)
@@ -89,28 +93,27 @@ class FleetRun:
 
     def _lease_all(self) -> None:
         """As after hours of peace: every host holds a lease, renewals evenly spread."""
-        hosts, manager, term_s = self.hosts, self.manager, self.scene.policy.term_s
-        up = np.flatnonzero(hosts.is_up).astype(np.int32)
-        due_s = term_s / 3 * self._chance.random(len(up))
-        generations = np.arange(1, len(up) + 1) + (1 << 40)
-        hosts.contact(up, 0.0)
-        manager.table.grant(up, generations, due_s, due_s + 2 * term_s / 3, 0.0)
-        manager.table.is_heard[up] = True
-        if isinstance(manager, SweepManager):
-            manager.go_on_above(int(generations[-1]))
-        self.recorded[up] = generations
-        polls_s = np.full(len(up), self.scene.policy.poll_max_s, np.float32)
-        hosts.granted(
-            up,
-            1,
-            generations,
-            hosts.sequence[up],
-            (due_s + 2 * term_s / 3).astype(np.float32),
-            due_s.astype(np.float32),
-            polls_s,
-            polls_s * self._chance.random(len(up)).astype(np.float32),
-            0.0,
-        )
+        up = np.flatnonzero(self.hosts.is_up).astype(np.int32)
+        for start in range(0, len(up), LEASED_AT_ONCE):
+            self._lease(up[start : start + LEASED_AT_ONCE], first_generation(self.epoch) + 1 + start)
+        if isinstance(self.manager, SweepManager):
+            self.manager.go_on_above(first_generation(self.epoch) + len(up))
+
+    def _lease(self, ids: Ids, generation: int) -> None:
+        hosts, table, policy = self.hosts, self.manager.table, self.scene.policy
+        interval_s = policy.term_s / 3
+        due_s = interval_s * self._chance.random(len(ids))
+        terms_s = due_s + 2 * interval_s
+        generations = np.arange(generation, generation + len(ids))
+        hosts.contact(ids, 0.0)
+        table.grant(ids, generations, due_s, terms_s, 0.0)
+        table.is_heard[ids] = True
+        self.recorded[ids] = generations
+        polls_s = np.full(len(ids), policy.poll_max_s, np.float32)
+        phases_s = polls_s * self._chance.random(len(ids)).astype(np.float32)
+        short = due_s.astype(np.float32)
+        answers = hosts.sequence[ids]
+        hosts.granted(ids, self.epoch, generations, answers, told(terms_s), short, polls_s, phases_s, 0.0)
 
     # --- time -------------------------------------------------------------------------------------------------
 

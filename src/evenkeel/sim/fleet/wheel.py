@@ -42,7 +42,7 @@ class Wheel:
             self._buckets.setdefault(slot, []).append(part)
 
     def due(self, now_s: float) -> Ids:
-        """Those whose time has come, each once."""
+        """Those whose time may have come, each once; `next_s` has the word."""
         last = int(now_s // BUCKET_S)
         found: list[Ids] = []
         for slot in range(self._at, last + 1):
@@ -50,13 +50,14 @@ class Wheel:
             if parts is None:
                 continue
             ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            is_due = self._next_s[ids] <= now_s
-            found.append(ids[is_due])
             if slot == last:
-                rest = ids[~is_due]
-                rest = rest[self._next_s[rest] < (last + 1) * BUCKET_S]
+                next_s = self._next_s[ids]
+                is_due = next_s <= now_s
+                rest = ids[~is_due & (next_s < (last + 1) * BUCKET_S)]
                 if len(rest):
                     self._buckets[slot] = [rest]
+                ids = ids[is_due]
+            found.append(ids)
         self._at = last
         if not found:
             return no_ids()
