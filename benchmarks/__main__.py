@@ -16,6 +16,7 @@ import time
 MEASUREMENTS = {
     "first_publish": "first publish of 10,000 endpoints to BIND and Knot, beside octodns-sync (2 min)",
     "one_change": "one backend's failure among 50,000 endpoints, beside octodns-sync (4 min)",
+    "detection_to_answer": "one backend's failure among 50,000 endpoints, detection to answer, whole region (3 min)",
     "nameserver": "queries/s of the embedded nameserver, beside BIND (2 min)",
     "planner": "a health change among 500,000 records, planned and diffed (1 min)",
     "enactor_memory": "memory of an Enactor at 10,000 endpoints (1 min)",

@@ -137,15 +137,17 @@ async def token_of(region: LiveRegion) -> str:
 
 
 @contextlib.contextmanager
-def running(kind: ServerKind, folder: Path, policy: str = "safe", accounts: int = 20) -> Iterator[LiveRegion]:
-    """The region with its zone server, until the block ends; its processes end with it."""
+def running(
+    kind: ServerKind, folder: Path, policy: str = "safe", accounts: int = 20, more: str = ""
+) -> Iterator[LiveRegion]:
+    """The region with its zone server, until the block ends; its processes end with it. `more`: further TOML."""
     with contextlib.ExitStack() as stack:
         server: Server | None = None
         if kind is ServerKind.BIND:
             server = stack.enter_context(bind_server(folder / "server", [ZONE]))
         elif kind is ServerKind.KNOT:
             server = stack.enter_context(knot_server(folder / "server", [ZONE]))
-        path = _write_region(kind, folder, policy, accounts, server)
+        path = _write_region(kind, folder, policy, accounts, server, more)
         region = load(path)
         if server is not None:
             _give_key(region, server)
@@ -170,7 +172,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _write_region(kind: ServerKind, folder: Path, policy: str, accounts: int, server: Server | None) -> Path:
+def _write_region(kind: ServerKind, folder: Path, policy: str, accounts: int, server: Server | None, more: str) -> Path:
     """Everything at loopback addresses drawn at random, so that several regions run side by side."""
     prefix = f"127.{random.randint(16, 250)}.{random.randint(0, 255)}"
     host = f"{prefix}.1"
@@ -190,7 +192,7 @@ def _write_region(kind: ServerKind, folder: Path, policy: str, accounts: int, se
         accounts=accounts,
     )
     path = folder / "region.toml"
-    path.write_text(text)
+    path.write_text(text + more.format(prefix=prefix))
     return path
 
 
