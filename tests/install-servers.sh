@@ -12,9 +12,14 @@ need dig bind9-dnsutils
 need knotd knot
 need kdig knot-dnsutils
 need nats-server nats-server
+need chromium chromium
+# Debian keeps PostgreSQL's programs out of PATH.
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 if [ "${1:-}" = bench ]; then
     need dnsperf dnsperf
     need etcd etcd-server
+    need spin spin
+    need gcc gcc
 fi
 [ -z "$missing" ] && exit 0
 
