@@ -216,7 +216,8 @@ class SweepManager:
         at = np.flatnonzero(fresh).astype(np.int32)
         self.stale += len(ids) - len(at)
         self._marks.scratch[ids[at]] = at
-        return at[self._marks.scratch[ids[at]] == at]
+        newest: Ids = at[self._marks.scratch[ids[at]] == at]
+        return newest
 
     def _hear(self, ids: Ids) -> None:
         called = ids[self._marks.place[ids] == CALLED]
