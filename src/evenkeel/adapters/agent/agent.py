@@ -152,10 +152,11 @@ class Agent:
             case WaitFrame():
                 self.counts.waits += 1
                 self.eta_s = max(0.0, message.eta_s)
-                self._table.told_to_wait(_ME, message.epoch, np.array([max(0.0, message.after_s)], np.float32), now_s)
+                after_s = np.array([max(0.0, message.after_s)], np.float32)
+                self._table.told_to_wait(_ME, message.epoch, np.array([message.answers], np.int64), after_s, now_s)
             case RefusedFrame():
                 self.counts.refused += 1
-                self._table.refused(_ME, now_s)
+                self._table.refused(_ME, np.array([message.answers], np.int64), now_s)
             case Desired():
                 self._desired(message)
             case FencedFrame():
