@@ -17,10 +17,10 @@ _TEMPLATE = """<!doctype html>
 <title>%TITLE%</title>
 <style>
   :root { color-scheme: light dark; --line: #8884; --mark: #2f6fdf; --bad: #d33; --good: #2a8a4a; --faint: #888; }
-  body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1180px; padding: 1rem; }
+  body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1500px; padding: 1rem; }
   h1 { font-size: 1.2rem; margin: 0 0 .2rem; }
   p { margin: .2rem 0 .8rem; color: var(--faint); }
-  main { display: grid; grid-template-columns: minmax(0, 3fr) minmax(17rem, 2fr); gap: 1.2rem; align-items: start; }
+  main { display: grid; grid-template-columns: minmax(max-content, 3fr) minmax(17rem, 2fr); gap: 1.2rem; align-items: start; }
   table { border-collapse: collapse; width: 100%; }
   th { font-weight: 600; font-size: .85rem; text-align: center; padding: .3rem; position: sticky; top: 0;
        background: Canvas; border-bottom: 1px solid var(--line); }
@@ -42,7 +42,7 @@ _TEMPLATE = """<!doctype html>
   ul { padding-left: 1.1rem; margin: .3rem 0; font-size: .85rem; }
   li.bad { color: var(--bad); } li.good { color: var(--good); }
   button { font: inherit; padding: .2rem .8rem; }
-  @media (max-width: 800px) { main { grid-template-columns: 1fr; } aside { position: static; } }
+  @media (max-width: 1150px) { main { grid-template-columns: 1fr; } aside { position: static; } }
 </style>
 <h1 id="title"></h1>
 <p id="extent"></p>
