@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 lock() {
     pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --strip-extras "$@" pyproject.toml
 }
-lock --extra fast --extra nats -o requirements/run.txt
-lock --extra fast --extra nats --extra dev -o requirements/dev.txt
-lock --extra fast --extra nats --extra dev --extra bench -o requirements/bench.txt
+lock --extra fast --extra nats --extra postgres -o requirements/run.txt
+lock --extra fast --extra nats --extra postgres --extra dev -o requirements/dev.txt
+lock --extra fast --extra nats --extra postgres --extra dev --extra bench -o requirements/bench.txt
