@@ -20,7 +20,8 @@ _TEMPLATE = """<!doctype html>
   body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1500px; padding: 1rem; }
   h1 { font-size: 1.2rem; margin: 0 0 .2rem; }
   p { margin: .2rem 0 .8rem; color: var(--faint); }
-  main { display: grid; grid-template-columns: minmax(max-content, 3fr) minmax(17rem, 2fr); gap: 1.2rem; align-items: start; }
+  main { display: grid; grid-template-columns: minmax(max-content, 3fr) minmax(17rem, 2fr);
+         gap: 1.2rem; align-items: start; }
   table { border-collapse: collapse; width: 100%; }
   th { font-weight: 600; font-size: .85rem; text-align: center; padding: .3rem; position: sticky; top: 0;
        background: Canvas; border-bottom: 1px solid var(--line); }
