@@ -58,6 +58,7 @@ AZ = "a"
 TURN_S = 0.02
 CONNECTING = 256  # at once
 LIMIT_S = 600.0
+OTHER_FILES = 500
 _LENGTH = struct.Struct("!I")
 
 
@@ -70,9 +71,16 @@ class Told:
     counts: dict[str, int]
 
 
-def allow_files(count: int) -> None:
+def links_possible(wanted: int) -> int:
+    """Let this process have a link for each of `wanted` hosts; for how many there is leave."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(count, 1024), hard), hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted + OTHER_FILES, max(wanted + OTHER_FILES, hard)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        print(f"a process may have {hard} files open here: {hard - OTHER_FILES} hosts instead of {wanted}")
+        return hard - OTHER_FILES
+    return wanted
 
 
 def rounds_of(work_ms: float) -> int:
@@ -133,7 +141,7 @@ def stocked(path: Path, hosts: int) -> list[Host]:
 
 
 def manage(pipe: Connection, policy: FleetPolicy, hosts: int, rounds: int, folder: str) -> None:
-    allow_files(hosts + 1000)
+    links_possible(hosts)
     asyncio.run(_manage(pipe, policy, hosts, rounds, Path(folder)))
 
 
@@ -338,7 +346,7 @@ def main() -> int:
     parser.add_argument("--work-ms", type=float, default=1.0)
     parser.add_argument("--naive-s", type=float, default=60.0)
     arguments = parser.parse_args()
-    allow_files(arguments.hosts + 1000)
+    arguments.hosts = links_possible(arguments.hosts)
     rounds = rounds_of(arguments.work_ms)
     with tempfile.TemporaryDirectory() as folder:
         swept = asyncio.run(recover(arguments.hosts, SAFE_FLEET, rounds, LIMIT_S, folder))
