@@ -2,7 +2,8 @@
 
     python3.13 -m venv V && V/bin/pip install happysim && HAPPYSIM_PYTHON=V/bin/python python -m benchmarks.rehearse
 
-100,000 hosts renew every 60 s through 16 servers of 8 ms each. Imports nothing of evenkeel; prints renewals and seconds.
+100,000 hosts renew every 60 s through 16 servers of 8 ms each. Imports nothing of evenkeel; prints renewals and
+seconds.
 """
 
 from __future__ import annotations
