@@ -32,6 +32,7 @@ class CallOrder:
         self._at = 0
         self._looked_at_s = -np.inf
         self._is_stale = True
+        self._have_missed = False
         self.silent = 0  # hosts without a lease that have not answered for long
 
     def grow(self, size: int) -> None:
@@ -70,6 +71,7 @@ class CallOrder:
         if now_s < self._looked_at_s + LOOK_AGAIN_S:
             return
         self._looked_at_s, self._is_stale = now_s, False
+        self._have_missed = bool(self._misses.any())
         ids: Ids = np.flatnonzero(may_be_called(slice(None))).astype(np.int32)
         ids = ids[self._not_before_s[ids] <= self._since(now_s)]
         self._rng.shuffle(ids)
@@ -80,6 +82,7 @@ class CallOrder:
 
     def missed(self, ids: Ids, now_s: float) -> None:
         """They did not answer."""
+        self._have_missed |= len(ids) > 0
         misses = np.minimum(self._misses[ids] + 1, _MISSES_MAX)
         self.silent += int(np.count_nonzero((misses == SILENT_MISSES) & (self._misses[ids] < SILENT_MISSES)))
         self._misses[ids] = misses
@@ -89,6 +92,8 @@ class CallOrder:
 
     def answered(self, ids: Ids) -> None:
         """They were heard of, or are gone for good."""
+        if not self._have_missed:
+            return
         self.silent -= int(np.count_nonzero(self._misses[ids] >= SILENT_MISSES))
         self._misses[ids] = 0
         self._not_before_s[ids] = 0.0

@@ -170,6 +170,8 @@ class SweepManager:
         return int(self._reads)
 
     def expects(self, ids: Ids) -> Flags:
+        if self.table.leased_count == self.table.members == len(self.table):
+            return np.ones(len(ids), np.bool_)
         recently = self._marks.called_s[ids] > self._recent_s(self._last_seen_s)
         expected: Flags = self.table.is_leased[ids] | (self._marks.place[ids] == CALLED) | recently
         return expected
@@ -200,6 +202,8 @@ class SweepManager:
             return fenced
         self._hear(ids)
         told = self._from_leased(ids, generations, now_s)
+        if self.table.leased_count == self.table.members:
+            return Replies.joined([fenced, told])
         asked = ids[~self.table.is_leased[ids]]
         return Replies.joined([fenced, told, self._from_unleased(asked, now_s)])
 
@@ -220,11 +224,13 @@ class SweepManager:
         return newest
 
     def _hear(self, ids: Ids) -> None:
+        self._order.answered(ids)
+        if not self._called:
+            return
         called = ids[self._marks.place[ids] == CALLED]
         self._called -= len(called)
         self._marks.place[called] = FREE
         self._answers += 0.002 * len(called) * (1.0 - self._answers) / (1.0 + 0.002 * len(called))
-        self._order.answered(ids)
 
     def _from_leased(self, ids: Ids, generations: Generations, now_s: float) -> Replies:
         """Renewals are queued; who only shows that it knows its lease, or does not know it yet, is told at once."""

@@ -58,8 +58,8 @@ class Night:
             launches_per_s=self.launches_per_s,
             levers=(remedy,) if has_remedy else (),
             stops_when_leased=False,
-            window_max_s=5.0,
-            window_storm_s=5.0,
+            window_max_s=2.0,
+            window_storm_s=2.0,
             seed=self.seed,
         )
 

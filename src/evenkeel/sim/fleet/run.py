@@ -58,6 +58,7 @@ class FleetRun:
         self._turned_away = self._launched_in_recovery = self._asked_before = self._launched_before = 0
         self._launches_judged_s = 0.0
         self._held_last = 0
+        self._sent = no_ids()  # contacts since the wheel was looked at
         self._debt = 0.0  # units that the worker is behind
         self._is_down_until_s: float | None = None
         self._launch_number = self._launch_owed = 0.0
@@ -164,10 +165,13 @@ class FleetRun:
         if now_s < self._hosts_looked_s + HOSTS_EVERY_S:
             return
         self._hosts_looked_s = now_s
+        # Most have had their reply by now, which is in the wheel already.
+        self.wheel.put(self._sent[self.hosts.waits[self._sent]])
+        self._sent = no_ids()
         ids = self.hosts.due(self.wheel.due(now_s), now_s)
         if len(ids):
             self.hosts.contact(ids, now_s)
-            self.wheel.put(ids)
+            self._sent = ids
             self._to_manager.append((now_s + self.scene.one_way_s, ids))
 
     def _deliver_to_hosts(self, now_s: float) -> None:
