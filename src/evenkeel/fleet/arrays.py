@@ -17,6 +17,9 @@ Flags = npt.NDArray[np.bool_]
 Kinds = npt.NDArray[np.uint8]
 
 
+LINE_OCTETS = 64
+
+
 class Columns:
     """Arrays of one length that lie in memory row by row: what is asked of one host stands in one or two cache lines,
     which is what a batch of hosts in no order costs. Each column is an attribute of that name, a view of all hosts."""
@@ -26,7 +29,12 @@ class Columns:
     def _resize(self, size: int) -> None:
         """Rows up to `size - 1`, new ones of zeros; views taken before are of the old rows."""
         old: np.ndarray | None = getattr(self, "_rows", None)
-        rows = np.zeros(size, np.dtype(list(self._COLUMNS.items()), align=True))
+        largest_first = sorted(self._COLUMNS.items(), key=lambda column: -np.dtype(column[1]).itemsize)
+        dtype = np.dtype(largest_first, align=True)
+        # A row of 64 octets is one cache line only if the first one begins where a line does.
+        octets = np.zeros(size * dtype.itemsize + LINE_OCTETS, np.uint8)
+        start = -octets.ctypes.data % LINE_OCTETS
+        rows = octets[start : start + size * dtype.itemsize].view(dtype)
         if old is not None:
             rows[: len(old)] = old
         self._rows = rows

@@ -26,6 +26,7 @@ from evenkeel.model.fleet import Amnesty, FleetStatus, first_generation
 from evenkeel.model.fleet_policy import FleetPolicy, LeaseRecovery
 
 SPREAD_MIN_S = 10.0  # Nomad's least time to live
+EXPIRE_EVERY_SHARE = 0.005  # of a term, between two looks for leases that are over
 THROTTLE_BURST_S = 10.0
 FINISH_SHARE = 0.1  # of its time that a request still needs when its turn comes; with less it is dropped
 
@@ -56,7 +57,7 @@ class RetryManager:
         self._limiter = _limiter(policy)
         self._throttle: TokenBucket | None = None
         self._store_is_lost = False
-        self._throughput_per_s = 0.0
+        self._expired_at_s = -np.inf
 
     # --- hosts ------------------------------------------------------------------------------------------------
 
@@ -145,7 +146,9 @@ class RetryManager:
         return is_in
 
     def tick(self, now_s: float) -> Calls:
-        self.expired += len(self.table.expire(now_s))
+        if now_s >= self._expired_at_s + EXPIRE_EVERY_SHARE * self.policy.term_s:
+            self._expired_at_s = now_s
+            self.expired += len(self.table.expire(now_s))
         self.progress.look(self.table.members - self.table.leased_count, self.table.members, now_s)
         return Calls(0, no_ids())
 

@@ -23,7 +23,6 @@ from evenkeel.admission.deadline_queue import DeadlineQueue
 from evenkeel.fleet import pace, terms
 from evenkeel.fleet.arrays import (
     Calls,
-    Columns,
     Flags,
     Generations,
     Ids,
@@ -50,10 +49,11 @@ VERIFY_EVERY_S = 0.1  # between two looks at all hosts for such
 VERIFY_AGAIN_S = 0.6  # between two calls to a host that has not shown that it knows its lease
 
 
-class Marks(Columns):
-    """Where each host is on its way to a lease, and what was last heard of it."""
+class SweepTable(LeaseTable):
+    """Leases, where each host is on its way to one, and what was last heard of it: one cache line a host."""
 
     _COLUMNS: ClassVar[dict[str, type]] = {
+        **LeaseTable._COLUMNS,
         "place": np.uint8,
         "call": np.int32,
         "scratch": np.int32,
@@ -65,12 +65,6 @@ class Marks(Columns):
     scratch: Ids  # of one call; means nothing afterwards
     called_s: Seconds
     sequence: Generations  # of the last contact heard
-
-    def __init__(self) -> None:
-        self._resize(0)
-
-    def grow(self, size: int) -> None:
-        self._resize(size)
 
 
 class SweepManager:
@@ -91,14 +85,13 @@ class SweepManager:
         self.policy, self.az, self.epoch, self._rng = policy, az, epoch, rng
         self.is_superseded = False
         self.should_check_tenure = False  # a host has seen a greater epoch: ask the store who manages
-        self.table = LeaseTable()
+        self.table = SweepTable()
         self.estimate = CapacityEstimate(capacity_per_s or policy.capacity_at_start)
         self.progress = Progress()
         self.grants = self.renewals = self.regrants = self.stale = self.waits = self.calls = self.expired = (
             self.amnesties
         ) = 0
         self._generation = first_generation(epoch)
-        self._marks = Marks()
         self._order = CallOrder(0, rng)
         self._establish = DeadlineQueue(0)
         self._renew = DeadlineQueue(0)
@@ -118,8 +111,7 @@ class SweepManager:
     def add(self, first: int, count: int) -> None:
         self.table.add(first, count)
         size = len(self.table)
-        self._marks.grow(size)
-        self._marks.called_s[first : first + count] = -np.inf
+        self.table.called_s[first : first + count] = -np.inf
         for table in (self._order, self._establish, self._renew):
             table.grow(size)
 
@@ -153,11 +145,7 @@ class SweepManager:
     def octets(self) -> int:
         """Of all tables that grow with the number of hosts."""
         return (
-            self.table.octets
-            + self._marks.row_octets
-            + self._order.octets
-            + self._establish.octets
-            + self._renew.octets
+            self.table.octets + self.table.row_octets + self._order.octets + self._establish.octets + self._renew.octets
         )
 
     # --- messages in ------------------------------------------------------------------------------------------
@@ -172,8 +160,8 @@ class SweepManager:
     def expects(self, ids: Ids) -> Flags:
         if self.table.leased_count == self.table.members == len(self.table):
             return np.ones(len(ids), np.bool_)
-        recently = self._marks.called_s[ids] > self._recent_s(self._last_seen_s)
-        expected: Flags = self.table.is_leased[ids] | (self._marks.place[ids] == CALLED) | recently
+        recently = self.table.called_s[ids] > self._recent_s(self._last_seen_s)
+        expected: Flags = self.table.is_leased[ids] | (self.table.place[ids] == CALLED) | recently
         return expected
 
     _last_seen_s = -np.inf
@@ -194,7 +182,7 @@ class SweepManager:
         if ahead.any():
             # A host's word alone deposes nobody: the store is asked.
             self.should_check_tenure = True
-            fenced = Replies.same_kind(ids[ahead], ReplyKind.FENCED, 0, 0.0, self._marks.sequence[ids[ahead]])
+            fenced = Replies.same_kind(ids[ahead], ReplyKind.FENCED, 0, 0.0, self.table.sequence[ids[ahead]])
             ids, generations = ids[~ahead], generations[~ahead]
         else:
             fenced = Replies.none()
@@ -209,27 +197,27 @@ class SweepManager:
 
     def _latest(self, ids: Ids, sequences: Generations) -> Ids:
         """Where each member's newest contact stands in the batch, if it is newer than any before."""
-        fresh = self.table.is_member[ids] & (sequences > self._marks.sequence[ids])
+        fresh = self.table.is_member[ids] & (sequences > self.table.sequence[ids])
         if (ids[1:] > ids[:-1]).all():  # each once
             at = np.flatnonzero(fresh).astype(np.int32)
-            self._marks.sequence[ids[at]] = sequences[at]
+            self.table.sequence[ids[at]] = sequences[at]
             self.stale += len(ids) - len(at)
             return at
-        np.maximum.at(self._marks.sequence, ids[fresh], sequences[fresh])
-        fresh &= sequences == self._marks.sequence[ids]
+        np.maximum.at(self.table.sequence, ids[fresh], sequences[fresh])
+        fresh &= sequences == self.table.sequence[ids]
         at = np.flatnonzero(fresh).astype(np.int32)
         self.stale += len(ids) - len(at)
-        self._marks.scratch[ids[at]] = at
-        newest: Ids = at[self._marks.scratch[ids[at]] == at]
+        self.table.scratch[ids[at]] = at
+        newest: Ids = at[self.table.scratch[ids[at]] == at]
         return newest
 
     def _hear(self, ids: Ids) -> None:
         self._order.answered(ids)
         if not self._called:
             return
-        called = ids[self._marks.place[ids] == CALLED]
+        called = ids[self.table.place[ids] == CALLED]
         self._called -= len(called)
-        self._marks.place[called] = FREE
+        self.table.place[called] = FREE
         self._answers += 0.002 * len(called) * (1.0 - self._answers) / (1.0 + 0.002 * len(called))
 
     def _from_leased(self, ids: Ids, generations: Generations, now_s: float) -> Replies:
@@ -284,17 +272,17 @@ class SweepManager:
             ReplyKind.GRANT,
             self.table.generation[ids],
             nexts_s.astype(np.float32),
-            self._marks.sequence[ids],
+            self.table.sequence[ids],
             terms.told(terms_s),
             polls_s,
             phases_s,
         )
 
     def _from_unleased(self, ids: Ids, now_s: float) -> Replies:
-        free = ids[self._marks.place[ids] == FREE]
+        free = ids[self.table.place[ids] == FREE]
         if not len(free) or self._lost_at_s is not None:
             return self._waits(free, now_s)
-        was_called = self._marks.called_s[free] > self._recent_s(now_s)
+        was_called = self.table.called_s[free] > self._recent_s(now_s)
         is_taken = was_called
         room = int(self._room_units() / self.policy.costs.establish)
         if self.table.members - self.table.leased_count <= room:
@@ -302,7 +290,7 @@ class SweepManager:
             is_taken = np.ones(len(free), np.bool_)
         taken = free[is_taken]
         self._establish.offer(taken, now_s + self.policy.request_timeout_s)
-        self._marks.place[taken] = QUEUED
+        self.table.place[taken] = QUEUED
         return self._waits(free[~is_taken], now_s)
 
     def _waits(self, ids: Ids, now_s: float) -> Replies:
@@ -312,7 +300,7 @@ class SweepManager:
         self._reads -= len(ids)
         unleased = self.table.members - self.table.leased_count
         nexts_s = pace.wait_s(self.policy, unleased, self.estimate.per_s, self._rng.random(len(ids)))
-        return Replies.same_kind(ids, ReplyKind.WAIT, 0, nexts_s, self._marks.sequence[ids], self._eta_s())
+        return Replies.same_kind(ids, ReplyKind.WAIT, 0, nexts_s, self.table.sequence[ids], self._eta_s())
 
     # --- calls out --------------------------------------------------------------------------------------------
 
@@ -337,9 +325,9 @@ class SweepManager:
     def _give_up_calls(self, now_s: float) -> None:
         while self._calls_out and self._calls_out[0][0] <= now_s - self.policy.call_timeout_s:
             _, call, ids = self._calls_out.popleft()
-            silent = ids[(self._marks.call[ids] == call) & (self._marks.place[ids] == CALLED)]
+            silent = ids[(self.table.call[ids] == call) & (self.table.place[ids] == CALLED)]
             self._called -= len(silent)
-            self._marks.place[silent] = FREE
+            self.table.place[silent] = FREE
             self._answers += 0.05 * ((1.0 - len(silent) / len(ids)) - self._answers)
             self._order.missed(silent[~self.table.is_leased[silent]], now_s)
 
@@ -365,7 +353,7 @@ class SweepManager:
         return self._called_now(ids, now_s)
 
     def _may_be_called(self, ids: Ids | slice) -> Flags:
-        may: Flags = self.table.is_member[ids] & ~self.table.is_leased[ids] & (self._marks.place[ids] == FREE)
+        may: Flags = self.table.is_member[ids] & ~self.table.is_leased[ids] & (self.table.place[ids] == FREE)
         return may
 
     def _to_verify(self, count: int, now_s: float) -> Ids:
@@ -376,9 +364,9 @@ class SweepManager:
             return no_ids()
         self._verified_s = now_s
         table = self.table
-        unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self._marks.place == FREE)
+        unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self.table.place == FREE)
         unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (
-            self._marks.called_s < now_s - VERIFY_AGAIN_S
+            self.table.called_s < now_s - VERIFY_AGAIN_S
         )
         return np.flatnonzero(unheard)[:count].astype(np.int32)
 
@@ -388,7 +376,7 @@ class SweepManager:
     def _called_now(self, ids: Ids, now_s: float) -> Calls:
         if len(ids):
             self._last_call = self._last_call % 0x7FFF_FFFF + 1
-            self._marks.place[ids], self._marks.call[ids], self._marks.called_s[ids] = CALLED, self._last_call, now_s
+            self.table.place[ids], self.table.call[ids], self.table.called_s[ids] = CALLED, self._last_call, now_s
             self._calls_out.append((now_s, self._last_call, ids))
             self._called += len(ids)
             self.calls += len(ids)
@@ -437,17 +425,17 @@ class SweepManager:
         if units <= 0:
             return []
         ids, late = self._establish.take(_jobs(units, cost), now_s)
-        self._marks.place[late] = FREE
+        self.table.place[late] = FREE
         if not len(ids):
             return []
-        self._marks.place[ids] = WORKING
+        self.table.place[ids] = WORKING
         self._working += len(ids)
         generations = np.arange(self._generation + 1, self._generation + 1 + len(ids), dtype=np.int64)
         self._generation += len(ids)
         return [self._work(JobKind.ESTABLISH, ids, generations, cost)]
 
     def _work(self, kind: JobKind, ids: Ids, generations: Generations, cost: float) -> Work:
-        return Work(kind, ids, generations, self._marks.sequence[ids], len(ids) * cost)
+        return Work(kind, ids, generations, self.table.sequence[ids], len(ids) * cost)
 
     def completed(self, work: Work, ok: Flags, now_s: float) -> Replies:
         self._expire(now_s)
@@ -491,11 +479,11 @@ class SweepManager:
         return due_s, terms.terms_s(interval, left_s, due_s, self.policy)
 
     def _free(self, ids: Ids) -> None:
-        places = self._marks.place[ids]
+        places = self.table.place[ids]
         self._called -= int(np.count_nonzero(places == CALLED))
         self._working -= int(np.count_nonzero(places == WORKING))
         self._establish.cancel(ids[places == QUEUED])
-        self._marks.place[ids] = FREE
+        self.table.place[ids] = FREE
 
     # --- store, capacity, tenure ------------------------------------------------------------------------------
 

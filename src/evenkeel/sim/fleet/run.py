@@ -26,7 +26,6 @@ from evenkeel.sim.chance import Streams
 from evenkeel.sim.fleet.scene import Measured, Scene
 from evenkeel.sim.fleet.wheel import Wheel
 
-HELD_EVERY_S = 0.25  # between two counts of the hosts that hold a lease, in a recovery
 HELD_EVERY_MAX_S = 30.0
 BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
 LAUNCHES_JUDGED_EVERY_S = 60.0
@@ -383,7 +382,7 @@ class FleetRun:
 
     def _count_held(self) -> None:
         is_recovering = self.measured.leased_at_s is None
-        every_s = HELD_EVERY_S if is_recovering else HELD_EVERY_MAX_S
+        every_s = self.scene.held_every_s if is_recovering else HELD_EVERY_MAX_S
         if self.now_s < self._held_looked_s + every_s:
             return
         self._held_looked_s = self.now_s

@@ -40,6 +40,7 @@ class Scene:
     stops_when_leased: bool = True
     window_s: float = 0.05  # of a recovery by sweep; a live manager ticks every 0.02
     window_max_s: float = 1.0
+    held_every_s: float = 0.25  # between two counts of the hosts that hold a lease, in a recovery
     window_storm_s: float = 0.1  # of managers that do not tick, while hosts retry
     seed: int = 1
 
