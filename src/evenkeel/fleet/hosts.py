@@ -84,22 +84,24 @@ class HostTable(Columns):
 
     def contact(self, ids: Ids, now_s: float) -> None:
         """Each sends a contact now, with its `generation`, `epoch` and new `sequence`."""
-        self.sequence[ids] += 1
-        self.sent_before_s[ids] = self.sent_s[ids]
-        self.sent_s[ids] = now_s
-        self.tries[ids] = np.minimum(self.tries[ids] + 1, _TRIES_MAX)
-        self.waits[ids] = True
-        self.next_s[ids] = now_s + self._again_after_s(ids)
+        rows = self._taken(ids)
+        rows["sequence"] += 1
+        rows["sent_before_s"] = rows["sent_s"]
+        rows["sent_s"] = now_s
+        rows["tries"] = np.minimum(rows["tries"] + 1, _TRIES_MAX)
+        rows["waits"] = True
+        rows["next_s"] = now_s + self._again_after_s(rows)
+        self._give_back(ids, rows)
 
-    def _again_after_s(self, ids: Ids) -> Seconds:
+    def _again_after_s(self, rows: np.ndarray) -> Seconds:
         """Until a contact that stays unanswered is sent again."""
-        policy, draws = self.policy, self._rng.random(len(ids))
+        policy, tries, draws = self.policy, rows["tries"], self._rng.random(len(rows))
         if policy.retry is Retry.AS_TOLD:
-            polls = self.poll_s[ids].astype(np.float64)
-            first = np.maximum(self.phase_s[ids], FIRST_POLL_SHARE * polls)
-            return np.where(self.tries[ids] <= 1, first, polls * (0.9 + 0.2 * draws))
+            polls = rows["poll_s"].astype(np.float64)
+            first = np.maximum(rows["phase_s"], FIRST_POLL_SHARE * polls)
+            return np.where(tries <= 1, first, polls * (0.9 + 0.2 * draws))
         if policy.retry is Retry.FULL_JITTER:
-            cap_s = np.minimum(policy.jitter_cap_s, policy.jitter_base_s * 2.0 ** self.tries[ids])
+            cap_s = np.minimum(policy.jitter_cap_s, policy.jitter_base_s * 2.0**tries)
             return policy.request_timeout_s + cap_s * draws
         return policy.request_timeout_s * (1.0 + 0.04 * draws)
 
@@ -125,7 +127,7 @@ class HostTable(Columns):
         """Their attempt came to nothing, and they know it: they try again as their policy says."""
         ids = ids[self.is_up[ids] & (self.sequence[ids] == answers) & self.waits[ids]]
         self.waits[ids] = False
-        again_s = self._again_after_s(ids) - self.policy.request_timeout_s
+        again_s = self._again_after_s(self._taken(ids)) - self.policy.request_timeout_s
         self.next_s[ids] = now_s + np.maximum(again_s, self.policy.jitter_base_s)
         return ids
 
@@ -142,22 +144,27 @@ class HostTable(Columns):
         now_s: float,
     ) -> Ids:
         """Take the leases, where they are not stale: which hosts did. `answers` are sequences of contacts."""
-        behind = self.sequence[ids] - answers
-        taken = self.is_up[ids] & (self.epoch[ids] <= epoch) & (generations >= self.generation[ids])
-        taken &= (behind >= 0) & (behind <= (1 if self.policy.retry is Retry.AS_TOLD else 0))
-        sent_s = np.where(behind == 0, self.sent_s[ids], self.sent_before_s[ids])
-        if self.policy.retry is not Retry.AS_TOLD:
-            taken &= self.waits[ids] & (now_s <= sent_s + self.policy.request_timeout_s)
-        ids, sent_s = ids[taken], sent_s[taken]
-        self.epoch[ids] = epoch
+        rows, is_told = self._taken(ids), self.policy.retry is Retry.AS_TOLD
+        behind = rows["sequence"] - answers
+        taken = rows["is_up"] & (rows["epoch"] <= epoch) & (generations >= rows["generation"])
+        taken &= (behind >= 0) & (behind <= (1 if is_told else 0))
+        sent_s = np.where(behind == 0, rows["sent_s"], rows["sent_before_s"])
+        if not is_told:
+            taken &= rows["waits"] & (now_s <= sent_s + self.policy.request_timeout_s)
+        if not taken.all():
+            ids, sent_s, rows = ids[taken], sent_s[taken], rows[taken]
+            generations, terms_s, nexts_s = generations[taken], terms_s[taken], nexts_s[taken]
+            polls_s, phases_s = polls_s[taken], phases_s[taken]
         # The same lease never gets shorter: its manager keeps it for as long as it ever said.
-        before_s = np.where(generations[taken] == self.generation[ids], self.ends_s[ids], -NEVER_S)
-        self.generation[ids] = generations[taken]
-        self.ends_s[ids] = np.maximum(sent_s + terms_s[taken], before_s)
-        self.poll_s[ids], self.phase_s[ids] = polls_s[taken], phases_s[taken]
-        self.waits[ids] = False
-        self.tries[ids] = 0
-        self.next_s[ids] = np.maximum(sent_s + nexts_s[taken], now_s)
+        before_s = np.where(generations == rows["generation"], rows["ends_s"], -NEVER_S)
+        rows["epoch"] = epoch
+        rows["generation"] = generations
+        rows["ends_s"] = np.maximum(sent_s + terms_s, before_s)
+        rows["poll_s"], rows["phase_s"] = polls_s, phases_s
+        rows["waits"] = False
+        rows["tries"] = 0
+        rows["next_s"] = np.maximum(sent_s + nexts_s, now_s)
+        self._give_back(ids, rows)
         return ids
 
     # --- what happens to hosts --------------------------------------------------------------------------------

@@ -253,12 +253,15 @@ class SweepManager:
         is_due[waiting] = False
 
     def _regrants(self, ids: Ids, now_s: float) -> Replies:
-        """The leases that stand, told again: no work, nothing extended."""
+        """The leases that stand, told again: no work, nothing extended. While the lease clock stands still no renewal
+        comes due, and asking a third as often as the lease is long is enough to go on knowing that it stands."""
         if not len(ids):
             return Replies.none()
         self.regrants += len(ids)
         left_s = self.table.remaining_s(ids, now_s)
         due_s = np.maximum(self.table.due_s[ids] - self.table.clock.at(now_s), self.policy.poll_min_s)
+        if self._lost_at_s is not None:
+            due_s = np.maximum(due_s, left_s / 3)
         return self._granted(ids, left_s, np.minimum(due_s, left_s), now_s)
 
     def _granted(self, ids: Ids, terms_s: np.ndarray, nexts_s: np.ndarray, now_s: float) -> Replies:

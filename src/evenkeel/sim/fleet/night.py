@@ -58,8 +58,8 @@ class Night:
             launches_per_s=self.launches_per_s,
             levers=(remedy,) if has_remedy else (),
             stops_when_leased=False,
-            held_every_s=10.0,
-            window_max_s=2.0,
+            held_every_s=15.0,
+            window_max_s=4.0,
             window_storm_s=2.0,
             seed=self.seed,
         )
@@ -73,7 +73,7 @@ class Night:
             capacity=((0.0, self.capacity_per_s / times),),
             policy=self.policy(FleetPreset.SAFE),
             lasts_s=3 * self.hosts / self.capacity_per_s,
-            window_s=0.2,
+            window_s=0.1,
             seed=self.seed,
         )
 

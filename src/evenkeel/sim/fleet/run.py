@@ -26,7 +26,7 @@ from evenkeel.sim.chance import Streams
 from evenkeel.sim.fleet.scene import Measured, Scene
 from evenkeel.sim.fleet.wheel import Wheel
 
-HELD_EVERY_MAX_S = 30.0
+HELD_EVERY_MAX_S = 60.0
 BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
 LAUNCHES_JUDGED_EVERY_S = 60.0
 LAUNCHES_WELL = 0.95  # of those asked within that time; some are still in line
@@ -145,7 +145,7 @@ class FleetRun:
         self._pull_levers()
         self._look_at_store()
         self._restart_manager()
-        self._send_contacts(end_s)
+        self._send_contacts()
         if self._is_down_until_s is None:
             messages = self._deliver_to_manager(end_s)
             messages += self._tick(now_s)
@@ -160,14 +160,17 @@ class FleetRun:
 
     # --- hosts ------------------------------------------------------------------------------------------------
 
-    def _send_contacts(self, now_s: float) -> None:
+    def _send_contacts(self) -> None:
+        """Of hosts whose time had come when the window began: a way that is shorter than a window ends within it, so
+        that nobody asks again only because windows are long."""
+        now_s = self.now_s
         if now_s < self._hosts_looked_s + HOSTS_EVERY_S:
             return
         self._hosts_looked_s = now_s
         # Most have had their reply by now, which is in the wheel already.
         self.wheel.put(self._sent[self.hosts.waits[self._sent]])
         self._sent = no_ids()
-        ids = self.hosts.due(self.wheel.due(now_s), now_s)
+        ids = self.wheel.due(now_s)  # never one that is down: its time does not come
         if len(ids):
             self.hosts.contact(ids, now_s)
             self._sent = ids
@@ -281,7 +284,8 @@ class FleetRun:
         self._ask_for_launches(window_s)
         admission = messages * costs.message
         self.measured.messages += messages
-        left = per_s * window_s - self._debt - admission
+        units = per_s * window_s
+        left = units - self._debt - admission
         while left > 0:
             works = self.manager.take(left, now_s)
             if not works:
@@ -289,7 +293,7 @@ class FleetRun:
             for work in works:
                 left -= work.units
                 self.measured.units += work.units
-                self._finish_work(work, now_s + window_s)
+                self._finish_work(work, now_s + min((units - left) / per_s, window_s))
         idle = max(left, 0.0)
         # What is not read by then is dropped by the network.
         self._debt = min(max(-left, 0.0), BACKLOG_MAX_S * per_s)

@@ -6,7 +6,7 @@ import numpy as np
 
 from evenkeel.fleet.arrays import Ids, Seconds, no_ids
 
-BUCKET_S = 1.0
+_FEW_BUCKETS = 1 << 16  # told apart by 16 bits, which a radix sort takes
 
 
 class Wheel:
@@ -22,45 +22,42 @@ class Wheel:
         if not len(ids):
             return
         times = self._next_s[ids]
-        if len(ids) < 64 or not np.isfinite(times).all():
+        if not np.isfinite(times.max()):
             finite = np.isfinite(times)
             ids, times = ids[finite], times[finite]
-        slots = np.maximum((times // BUCKET_S).astype(np.int64), self._at)
-        if not len(ids):
-            return
-        first = int(slots[0])
-        if (slots == first).all():
+            if not len(ids):
+                return
+        slots = np.maximum(times.astype(np.int64), self._at)
+        first, last = int(slots.min()), int(slots.max())
+        if first == last:
             self._buckets.setdefault(first, []).append(ids)
             return
-        # A radix sort, where the buckets are few enough to be told by 16 bits.
-        near = slots - slots.min()
-        order = np.argsort(near.astype(np.uint16) if near.max() < 1 << 16 else near, kind="stable")
-        slots, ids = slots[order], ids[order]
-        cuts = np.flatnonzero(np.diff(slots)) + 1
-        starts = np.concatenate([[0], cuts])
-        for slot, part in zip(slots[starts].tolist(), np.split(ids, cuts), strict=True):
-            self._buckets.setdefault(slot, []).append(part)
+        near = slots - first
+        order = np.argsort(near.astype(np.uint16) if last - first < _FEW_BUCKETS else near, kind="stable")
+        near, ids = near[order], ids[order]
+        cuts = np.flatnonzero(near[1:] != near[:-1]) + 1
+        begin = 0
+        for end, slot in zip([*cuts.tolist(), len(ids)], near[np.append(cuts, len(ids)) - 1].tolist(), strict=True):
+            self._buckets.setdefault(first + slot, []).append(ids[begin:end])
+            begin = end
 
     def due(self, now_s: float) -> Ids:
-        """Those whose time may have come, each once; `next_s` has the word."""
-        last = int(now_s // BUCKET_S)
-        found: list[Ids] = []
-        for slot in range(self._at, last + 1):
-            parts = self._buckets.pop(slot, None)
-            if parts is None:
-                continue
-            ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            if slot == last:
-                next_s = self._next_s[ids]
-                is_due = next_s <= now_s
-                rest = ids[~is_due & (next_s < (last + 1) * BUCKET_S)]
-                if len(rest):
-                    self._buckets[slot] = [rest]
-                ids = ids[is_due]
-            found.append(ids)
+        """Those whose time has come, each once."""
+        last = int(now_s)
+        found = [part for slot in range(self._at, last + 1) for part in self._buckets.pop(slot, ())]
         self._at = last
         if not found:
             return no_ids()
         ids = found[0] if len(found) == 1 else np.concatenate(found)
         ids = np.sort(ids)  # in the order in which their rows lie
-        return ids if len(ids) < 2 else ids[np.concatenate([[True], ids[1:] != ids[:-1]])]
+        is_first = np.empty(len(ids), np.bool_)
+        is_first[0] = True
+        np.not_equal(ids[1:], ids[:-1], out=is_first[1:])
+        times = self._next_s[ids]
+        is_due = is_first & (times <= now_s)
+        if is_due.all():
+            return ids
+        later = ids[is_first & ~is_due & (times < last + 1)]
+        if len(later):
+            self._buckets[last] = [later]
+        return ids[is_due]
