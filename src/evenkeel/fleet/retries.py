@@ -26,7 +26,7 @@ from evenkeel.model.fleet import Amnesty, FleetStatus, first_generation
 from evenkeel.model.fleet_policy import FleetPolicy, LeaseRecovery
 
 SPREAD_MIN_S = 10.0  # Nomad's least time to live
-EXPIRE_EVERY_SHARE = 0.005  # of a term, between two looks for leases that are over
+EXPIRE_EVERY_SHARE = 0.01  # of a term, between two looks for leases that are over
 THROTTLE_BURST_S = 10.0
 FINISH_SHARE = 0.1  # of its time that a request still needs when its turn comes; with less it is dropped
 
@@ -110,8 +110,11 @@ class RetryManager:
         if self.is_superseded:
             return Replies.none()
         self.should_check_tenure |= bool((epochs > self.epoch).any())
-        is_ours = self.table.is_member[ids] & (epochs <= self.epoch)
-        ids, sequences = ids[is_ours], sequences[is_ours]
+        is_ours = epochs <= self.epoch
+        if self.table.members < len(self.table):
+            is_ours &= self.table.is_member[ids]
+        if not is_ours.all():
+            ids, sequences = ids[is_ours], sequences[is_ours]
         if self._throttle is not None:
             is_in = self._through_the_door(ids, now_s)
             ids, sequences = ids[is_in], sequences[is_in]
@@ -183,7 +186,8 @@ class RetryManager:
     def _take_from(self, batch: _Batch, units: float, works: list[Work], now_s: float) -> float:
         """Take jobs from the oldest batch, worth about `units`; what they are worth."""
         costs = self.policy.costs
-        each = np.where(self.table.is_leased[batch.ids], costs.renew, costs.establish)
+        at_most = int(units / min(costs.renew, costs.establish)) + 1
+        each = np.where(self.table.is_leased[batch.ids[:at_most]], costs.renew, costs.establish)
         count = min(int(np.searchsorted(np.cumsum(each), units)) + 1, len(batch.ids))
         ids, sequences = batch.ids[:count], batch.sequences[:count]
         if count == len(batch.ids):

@@ -250,8 +250,9 @@ class FleetRun:
         """Give contacts to the manager; how many messages were spent on what it did not take up."""
         if not len(ids):
             return 0
-        self._unread[ids] = False
         hosts = self.hosts
+        if self.is_sweep:
+            self._unread[ids] = False
         # A host's newest contact stands for those before it, as the newest frame of a link does.
         replies = self.manager.contacts(
             ids, hosts.generation[ids], hosts.epoch[ids].astype(np.int64), hosts.sequence[ids], self.now_s
