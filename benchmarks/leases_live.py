@@ -78,7 +78,10 @@ def links_possible(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted + OTHER_FILES, max(wanted + OTHER_FILES, hard)))
     except (ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        print(f"a process may have {hard} files open here: {hard - OTHER_FILES} hosts instead of {wanted}")
+        print(
+            f"a process may have {hard:,} files open here: {hard - OTHER_FILES:,} hosts instead of {wanted:,}, each with"
+            f" {wanted / (hard - OTHER_FILES):.2f} times the work"
+        )
         return hard - OTHER_FILES
     return wanted
 
@@ -346,8 +349,10 @@ def main() -> int:
     parser.add_argument("--work-ms", type=float, default=1.0)
     parser.add_argument("--naive-s", type=float, default=60.0)
     arguments = parser.parse_args()
-    arguments.hosts = links_possible(arguments.hosts)
-    rounds = rounds_of(arguments.work_ms)
+    wanted, arguments.hosts = arguments.hosts, links_possible(arguments.hosts)
+    # As much work in all: what a line of requests collapses under is its length in time.
+    work_ms = arguments.work_ms * wanted / arguments.hosts
+    rounds = rounds_of(work_ms)
     with tempfile.TemporaryDirectory() as folder:
         swept = asyncio.run(recover(arguments.hosts, SAFE_FLEET, rounds, LIMIT_S, folder))
     ratio = swept.took_s / swept.told.work_s
@@ -364,7 +369,8 @@ def main() -> int:
         f"october-2025   {naive.leased:,} of {arguments.hosts:,} hosts leased after {naive.took_s:.1f} s;"
         f" {naive.told.established:,} establishments done, {naive.messages / arguments.hosts:.1f} messages a host"
     )
-    print("met" if is_met else "MISSED")
+    is_met &= naive.leased < arguments.hosts
+    print(f"{'met' if is_met else 'MISSED'}: the sweep within {BAR}, where October's policy stays stuck")
     return 0 if is_met else 1
 
 

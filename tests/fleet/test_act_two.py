@@ -76,7 +76,7 @@ def test_under_the_safe_policy_no_lease_is_lost_and_launches_go_on_within_minute
 def test_a_fleets_scenario_tells_every_mistake_at_once(tmp_path: Path) -> None:
     text = fleet_scenarios()["act-two"].read_text()
     text = text.replace('name = "hosts"', 'name = "hoasts"').replace('value = "15m"', 'value = "ten"')
-    text = text.replace("value = 185", "value = -1")
+    text = text.replace("value = 229", "value = -1")
     path = tmp_path / "mine.toml"
     path.write_text(text)
     assert fleet_path(str(path)) == path

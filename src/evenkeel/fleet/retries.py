@@ -34,10 +34,14 @@ FINISH_SHARE = 0.1  # of its time that a request still needs when its turn comes
 class _Batch:
     """Requests that came together."""
 
-    __slots__ = ("came_s", "ids", "sequences")
+    __slots__ = ("came_s", "generations", "ids", "sequences")
 
-    def __init__(self, came_s: float, ids: Ids, sequences: Generations) -> None:
-        self.came_s, self.ids, self.sequences = came_s, ids, sequences
+    def __init__(self, came_s: float, ids: Ids, generations: Generations, sequences: Generations) -> None:
+        self.came_s, self.ids, self.generations, self.sequences = came_s, ids, generations, sequences
+
+    def drop(self, count: int) -> None:
+        """Without the first `count` of them."""
+        self.ids, self.generations, self.sequences = self.ids[count:], self.generations[count:], self.sequences[count:]
 
 
 class RetryManager:
@@ -114,20 +118,20 @@ class RetryManager:
         if self.table.members < len(self.table):
             is_ours &= self.table.is_member[ids]
         if not is_ours.all():
-            ids, sequences = ids[is_ours], sequences[is_ours]
+            ids, generations, sequences = ids[is_ours], generations[is_ours], sequences[is_ours]
         if self._throttle is not None:
-            is_in = self._through_the_door(ids, now_s)
-            ids, sequences = ids[is_in], sequences[is_in]
+            is_in = self._through_the_door(ids, generations, now_s)
+            ids, generations, sequences = ids[is_in], generations[is_in], sequences[is_in]
         count = self._limiter.admit(len(ids), self._queued, now_s)
         if count < len(ids):
             chosen = self._rng.permutation(len(ids))
             refused, taken = chosen[count:], chosen[:count]
             replies = self._refuse(ids[refused], sequences[refused])
-            ids, sequences = ids[taken], sequences[taken]
+            ids, generations, sequences = ids[taken], generations[taken], sequences[taken]
         else:
             replies = Replies.none()
         if len(ids):
-            self._queue.append(_Batch(now_s, ids, sequences))
+            self._queue.append(_Batch(now_s, ids, generations, sequences))
             self._queued += len(ids)
         return replies
 
@@ -139,9 +143,9 @@ class RetryManager:
         self.refusals += len(ids)
         return Replies.same_kind(ids, ReplyKind.REFUSED, 0, 0.0, sequences)
 
-    def _through_the_door(self, ids: Ids, now_s: float) -> Flags:
+    def _through_the_door(self, ids: Ids, generations: Generations, now_s: float) -> Flags:
         """Renewals, and as many others as the throttle lets in; the rest is turned away unread, and times out."""
-        is_in: Flags = self.table.is_leased[ids]
+        is_in = self.table.holds(ids, generations)
         others = self._rng.permutation(np.flatnonzero(~is_in))
         count = self._throttle.admit(len(others), self._queued, now_s) if self._throttle is not None else len(others)
         is_in[others[:count]] = True
@@ -187,18 +191,19 @@ class RetryManager:
         """Take jobs from the oldest batch, worth about `units`; what they are worth."""
         costs = self.policy.costs
         at_most = int(units / min(costs.renew, costs.establish)) + 1
-        each = np.where(self.table.is_leased[batch.ids[:at_most]], costs.renew, costs.establish)
-        count = min(int(np.searchsorted(np.cumsum(each), units)) + 1, len(batch.ids))
-        ids, sequences = batch.ids[:count], batch.sequences[:count]
+        # Who asks without knowing a lease has to be checked, whatever the table says: its grant came too late.
+        is_renewal = self.table.holds(batch.ids[:at_most], batch.generations[:at_most])
+        each = np.where(is_renewal, costs.renew, costs.establish)
+        count = min(int(np.searchsorted(np.cumsum(each), units)) + 1, len(each))
+        ids, sequences, is_renewal = batch.ids[:count], batch.sequences[:count], is_renewal[:count]
         if count == len(batch.ids):
             self._queue.popleft()
         else:
-            batch.ids, batch.sequences = batch.ids[count:], batch.sequences[count:]
+            batch.drop(count)
         self._queued -= count
         self._limiter.finished(now_s - batch.came_s, self._queued)
-        is_leased = self.table.is_leased[ids]
-        renew, renew_answers = ids[is_leased], sequences[is_leased]
-        establish, answers = ids[~is_leased], sequences[~is_leased]
+        renew, renew_answers = ids[is_renewal], sequences[is_renewal]
+        establish, answers = ids[~is_renewal], sequences[~is_renewal]
         if len(renew):
             of = self.table.generation[renew]
             works.append(Work(JobKind.RENEW, renew, of, renew_answers, len(renew) * costs.renew))
