@@ -22,7 +22,7 @@ MEASUREMENTS = {
     "enactor_memory": "memory of an Enactor at 10,000 endpoints (1 min)",
     "check": "the explorer's states/s, beside Spin on an equal model; the October race (2 min)",
     "probes": "10,000 probed targets at a 5 s interval (1 min)",
-    "lease_recovery": "a fleet's recovery as a multiple of the limit, in virtual time, beside six other designs (5 min)",
+    "lease_recovery": "a fleet's recovery as a multiple of the limit, in virtual time, beside six designs (5 min)",
     "leases_live": "a recovery for real, every host's link from one process, beside October 2025's policy (2 min)",
     "fleet_night": "a million hosts for 15 hours, act two under both policies (2 min)",
     "leases_vs_etcd": "lease renewals/s on one core of a manager, beside etcd's keep-alives (1 min)",

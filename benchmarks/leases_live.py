@@ -79,8 +79,8 @@ def links_possible(wanted: int) -> int:
     except (ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         print(
-            f"a process may have {hard:,} files open here: {hard - OTHER_FILES:,} hosts instead of {wanted:,}, each with"
-            f" {wanted / (hard - OTHER_FILES):.2f} times the work"
+            f"a process may have {hard:,} files open here: {hard - OTHER_FILES:,} hosts instead of {wanted:,},"
+            f" each with {wanted / (hard - OTHER_FILES):.2f} times the work"
         )
         return hard - OTHER_FILES
     return wanted
