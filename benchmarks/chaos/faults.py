@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
-import signal
 from collections.abc import Awaitable, Callable
 
+from benchmarks.chaos.signals import Signals
 from evenkeel.model.errors import EvenkeelError
 from evenkeel.testing.regions import ZONE, LiveRegion
 from evenkeel.testing.watch import Seen
@@ -26,8 +25,7 @@ class Faults:
         self._subject = subject
         self._seen = seen
         self._random = random.Random(seed)
-        self._paused: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._signals = Signals()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Fault after fault until told to stop; then everything paused goes on."""
@@ -43,7 +41,7 @@ class Faults:
                 await fault()
                 await asyncio.sleep(self._random.uniform(*FAULT_EVERY_S))
         finally:
-            await self._heal()
+            await self._signals.heal()
 
     async def flap(self, stopping: asyncio.Event) -> None:
         """Backends go bad and come back, often enough for 50 plans a minute."""
@@ -74,40 +72,18 @@ class Faults:
     # --- components -------------------------------------------------------------------------------------
 
     def _victim(self) -> tuple[str, int] | None:
-        pids = [(name, pid) for name, pid in sorted(self._subject.pids().items()) if pid not in self._paused]
+        pids = [(name, pid) for name, pid in sorted(self._subject.pids().items()) if pid not in self._signals.paused]
         return self._random.choice(pids) if pids else None
 
     async def _kill_component(self) -> None:
         victim = self._victim()
-        if victim is not None and self._signal(victim[1], signal.SIGKILL):
+        if victim is not None and self._signals.kill(victim[1]):
             self._seen.faults[f"kill -9 {_kind(victim[0])}"] += 1
 
     async def _pause_component(self) -> None:
         victim = self._victim()
-        if victim is not None and self._signal(victim[1], signal.SIGSTOP):
+        if victim is not None and self._signals.pause(victim[1], self._random.uniform(*PAUSE_S)):
             self._seen.faults[f"SIGSTOP {_kind(victim[0])}"] += 1
-            self._paused.add(victim[1])
-            self._later(self._random.uniform(*PAUSE_S), victim[1])
-
-    def _later(self, delay_s: float, pid: int) -> None:
-        async def resume() -> None:
-            try:
-                await asyncio.sleep(delay_s)
-            finally:
-                self._signal(pid, signal.SIGCONT)
-                self._paused.discard(pid)
-
-        task = asyncio.create_task(resume())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    @staticmethod
-    def _signal(pid: int, number: int) -> bool:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return False
-        return True
 
     # --- the zone server, where it is no component --------------------------------------------------------
 
@@ -134,11 +110,6 @@ class Faults:
             await asyncio.sleep(self._random.uniform(*SERVER_PAUSE_S))
         finally:
             server.resume()
-
-    async def _heal(self) -> None:
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _kind(name: str) -> str:
