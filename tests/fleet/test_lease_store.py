@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +145,28 @@ def test_a_takeover_writes_the_amnesty_for_every_lease_recorded_so_far(opened: O
     run(opened, body)
 
 
+def test_a_manager_that_lives_advances_the_beat_of_its_own_epoch_and_nothing_else(opened: Opener) -> None:
+    async def body(store: LeaseStore, az: str) -> None:
+        epoch = await seated(store, az)
+        before = await store.tenure(az)
+        assert before.beat == 0
+        await store.beat(az, epoch)
+        once = await store.tenure(az)
+        assert once.beat > 0
+        assert replace(once, beat=0) == before
+        await store.beat(az, epoch)
+        assert (await store.tenure(az)).beat > once.beat
+        for over in (epoch - 1, epoch + 1):
+            with pytest.raises(Superseded):
+                await store.beat(az, over)
+        assert await store.take(az, "two", epoch, 60.0), "a beat is no reason for a takeover to fail"
+        assert (await store.tenure(az)).beat == 0, "each epoch counts from 0"
+        with pytest.raises(Superseded):
+            await store.beat(az + "-b", 1)
+
+    run(opened, body)
+
+
 def test_a_superseded_manager_writes_nothing(opened: Opener) -> None:
     async def body(store: LeaseStore, az: str) -> None:
         old = await seated(store, az)
@@ -150,6 +175,7 @@ def test_a_superseded_manager_writes_nothing(opened: Opener) -> None:
             store.record_grants(az, old, [Granted(0, first_generation(old) + 1)]),
             store.record_amnesty(az, Amnesty(old, 99, 60.0)),
             store.record_capacity(az, old, 5.0),
+            store.beat(az, old),
             store.place(az, old, [instance(az)]),
             store.set_instance(az, old, "i-1", InstanceState.RUNNING),
         )
@@ -157,7 +183,7 @@ def test_a_superseded_manager_writes_nothing(opened: Opener) -> None:
             with pytest.raises(Superseded):
                 await write
         assert (await store.hosts(az))[0].generation == 0
-        assert (await store.tenure(az)).amnesty == Amnesty(old + 1, 0, 60.0)
+        assert await store.tenure(az) == Tenure(old + 1, "two", Amnesty(old + 1, 0, 60.0), beat=0)
         assert list(await store.instances(az)) == []
 
     run(opened, body)
@@ -293,6 +319,59 @@ def test_a_postgres_that_crashed_is_unreachable_and_then_has_all_it_acknowledged
     asyncio.run(body())
 
 
+# --- stores that an earlier version made --------------------------------------------------------------
+
+
+def test_a_file_from_before_the_beat_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "tables.sqlite"
+
+    async def write(store: LeaseStore) -> None:
+        assert await store.take("a", "one", 0, 60.0)
+
+    async def read(store: LeaseStore) -> None:
+        await store.beat("a", 1)
+        assert await store.tenure("a") == Tenure(1, "one", Amnesty(1, 0, 60.0), beat=1)
+
+    before = SqliteTables(path)
+    asyncio.run(write(before))
+    before.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE tenures DROP COLUMN beat")
+        db.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        after = SqliteTables(path)
+        try:
+            asyncio.run(read(after))
+        finally:
+            after.close()
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE tenures SET beat = 0")
+            db.commit()
+
+
+def test_a_database_from_before_the_beat_is_taken_as_it_is(postgres: Cluster) -> None:
+    import psycopg
+
+    from evenkeel.adapters.lease_store.postgres import PostgresLeaseStore
+
+    az = next(_azs)
+
+    async def body() -> None:
+        old = PostgresLeaseStore(postgres.dsn)
+        assert await old.take(az, "one", 0, 60.0)
+        old.close()
+        with psycopg.connect(postgres.dsn) as db:
+            db.execute("ALTER TABLE tenures DROP COLUMN beat")
+            db.execute("UPDATE evenkeel_fleet SET version = 1")
+        for beats in (1, 2):
+            store = PostgresLeaseStore(postgres.dsn)
+            await store.beat(az, 1)
+            assert (await store.tenure(az)).beat == beats
+            store.close()
+
+    asyncio.run(body())
+
+
 # --- random requests, beside the twin -------------------------------------------------------------------
 
 REQUEST = st.one_of(
@@ -303,6 +382,7 @@ REQUEST = st.one_of(
     st.tuples(st.just("place"), st.integers(1, 3), st.sampled_from("xy"), st.integers(1, 2)),
     st.tuples(st.just("set"), st.integers(1, 3), st.sampled_from("xy"), st.sampled_from(list(InstanceState))),
     st.tuples(st.just("stop"), st.sampled_from("xy")),
+    st.tuples(st.just("beat"), st.integers(1, 3)),
 )
 
 
@@ -322,6 +402,9 @@ async def asked(store: LeaseStore, az: str, request: tuple[Any, ...]) -> object:
             return None
         if name == "place":
             return await store.place(az, values[0], [instance(az, n, values[1]) for n in range(values[2])])
+        if name == "beat":
+            await store.beat(az, values[0])
+            return None
         if name == "set":
             return await store.set_instance(az, values[0], f"i-{az}-{values[1]}-0", values[2])
         return await store.ask_to_stop(f"acct-{az}", f"i-{az}-{values[0]}-0")

@@ -49,6 +49,12 @@ class FaultyStore:
         self._done()
         return True
 
+    async def beat(self, az: str, epoch: int) -> None:
+        self._asked()
+        self._check(az, epoch)
+        self.tenures[az] = replace(self.tenures[az], beat=self.tenures[az].beat + 1)
+        self._done()
+
     async def hosts(self, az: str) -> Sequence[Host]:
         self._asked()
         return sorted((host for host in self.by_name.values() if host.az == az), key=lambda host: host.number)

@@ -97,7 +97,7 @@ def _tables(tmp_path: Path) -> SqliteTables:
 
 
 def test_every_call_of_the_port_is_a_call_of_the_service() -> None:
-    names = {name for name in vars(LeaseStore) if not name.startswith("_")} | {"tenure", "take"}
+    names = {name for name in vars(LeaseStore) if not name.startswith("_")} | {"tenure", "take", "beat"}
     assert names == CALLS.keys()
 
 
@@ -115,8 +115,9 @@ def test_whatever_the_port_says_goes_through_the_service_and_back(tables: Sqlite
             assert [each.generation for each in await store.hosts("a")] == [7, 8]
             await store.record_amnesty("a", Amnesty(1, 8, 30.0))
             await store.record_capacity("a", 1, 123.5)
+            await store.beat("a", 1)
             tenure = await store.tenure("a")
-            assert (tenure.amnesty, tenure.capacity_per_s) == (Amnesty(1, 8, 30.0), 123.5)
+            assert (tenure.amnesty, tenure.capacity_per_s, tenure.beat) == (Amnesty(1, 8, 30.0), 123.5, 1)
             assert (await store.set_state("a", "a-1", HostState.DRAINING)).state is HostState.DRAINING
             assert await store.place("a", 1, [instance("i-1"), instance("i-2")])
             assert [each.instance for each in await store.place("a", 1, [instance("i-3")])] == ["i-1", "i-2"]

@@ -73,12 +73,16 @@ class Amnesty:
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """Who manages an az, by the store's word. `epoch` only grows; the takeover compares and sets it."""
+    """Who manages an az, by the store's word. `epoch` only grows; the takeover compares and sets it.
+
+    `beat` grows for as long as the manager lives and reaches the store; it means nothing but that it has changed.
+    """
 
     epoch: int = 0
     manager: str = ""
     amnesty: Amnesty | None = None
     capacity_per_s: float = 0.0  # the last estimate that a manager persisted; 0: none
+    beat: int = 0  # from 0 in each epoch
 
 
 # --- what an agent and its manager tell one another -----------------------------------------------------------

@@ -29,6 +29,10 @@ class TenureStore(Protocol):
         that lets every lease recorded so far stand for `extend_s`, all in one. Whether it was so."""
         ...
 
+    async def beat(self, az: str, epoch: int) -> None:
+        """The manager of `epoch` lives: advance the tenure's beat, which standbys watch. Raises `Superseded`."""
+        ...
+
 
 class LeaseStore(TenureStore, Protocol):
     """The durable inventory and leases of a region. Every call may raise `Unreachable`, and one that cannot write

@@ -71,6 +71,12 @@ def take(state: State, az: str, manager: str, seen_epoch: int, extend_s: float) 
     return state.with_tenure(az, tenure), True
 
 
+def beat(state: State, az: str, epoch: int) -> State:
+    check_epoch(state, az, epoch)
+    tenure = state.tenure(az)
+    return state.with_tenure(az, replace(tenure, beat=tenure.beat + 1))
+
+
 def record_amnesty(state: State, az: str, amnesty: Amnesty) -> State:
     check_epoch(state, az, amnesty.epoch)
     return state.with_tenure(az, replace(state.tenure(az), amnesty=amnesty))
@@ -183,6 +189,9 @@ class TwinLeaseStore:
 
     async def take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         return self._set(take(self.state, az, manager, seen_epoch, extend_s))
+
+    async def beat(self, az: str, epoch: int) -> None:
+        self.state = beat(self.state, az, epoch)
 
     async def hosts(self, az: str) -> Sequence[Host]:
         return self.state.hosts_of(az)

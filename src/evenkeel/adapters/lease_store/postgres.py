@@ -36,13 +36,13 @@ Rows = list[tuple[Any, ...]]
 CONNECT_S = 3
 STATEMENT_MS = 5000
 TERMINATED_KEPT_S = 3600
-_VERSION = 1
+_VERSION = 2
 _SCHEMA: LiteralString = """
 CREATE TABLE IF NOT EXISTS evenkeel_fleet (version integer NOT NULL);
 CREATE TABLE IF NOT EXISTS tenures (
     az text PRIMARY KEY, epoch bigint NOT NULL, manager text NOT NULL, capacity_per_s double precision NOT NULL DEFAULT
     0, amnesty_epoch bigint NOT NULL DEFAULT 0, amnesty_generation bigint NOT NULL DEFAULT 0,
-    amnesty_extend_s double precision NOT NULL DEFAULT 0
+    amnesty_extend_s double precision NOT NULL DEFAULT 0, beat bigint NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS hosts (
     az text NOT NULL, number integer NOT NULL, name text NOT NULL UNIQUE, cpus integer NOT NULL,
@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS instances (
 CREATE INDEX IF NOT EXISTS instances_by_launch ON instances (account, token);
 CREATE INDEX IF NOT EXISTS instances_by_az ON instances (az);
 """
+_FROM_1: LiteralString = "ALTER TABLE tenures ADD COLUMN beat bigint NOT NULL DEFAULT 0"
 _HOSTS: LiteralString = "SELECT number, name, az, cpus, memory_mib, state, generation FROM hosts WHERE "
 _INSTANCES: LiteralString = (
     "SELECT instance, account, token, kind, cpus, memory_mib, az, host, generation, state, address"
@@ -91,6 +92,15 @@ class PostgresLeaseStore:
 
     async def take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         return await self._do(lambda: self._take(az, manager, seen_epoch, extend_s))
+
+    async def beat(self, az: str, epoch: int) -> None:
+        def advance() -> None:
+            # One statement: a shared lock that is made an exclusive one afterwards is how two writers deadlock.
+            advanced: LiteralString = "UPDATE tenures SET beat = beat + 1 WHERE az = %s AND epoch = %s RETURNING 1"
+            if not self._ask(advanced, (az, epoch)):
+                self._check(az, epoch)
+
+        await self._do(advance)
 
     async def record_amnesty(self, az: str, amnesty: Amnesty) -> None:
         def record() -> None:
@@ -193,7 +203,10 @@ class PostgresLeaseStore:
                 row = db.execute("SELECT version FROM evenkeel_fleet").fetchone()
                 if row is None:
                     db.execute("INSERT INTO evenkeel_fleet VALUES (%s)", (_VERSION,))
-            if row is not None and row[0] != _VERSION:
+                elif row[0] == 1:
+                    db.execute(_FROM_1)
+                    db.execute("UPDATE evenkeel_fleet SET version = %s", (_VERSION,))
+            if row is not None and row[0] not in (1, _VERSION):
                 self._drop()
                 raise InputError.one("postgres", f"has version {row[0]}, expected {_VERSION}", "use another database")
         return self._db
@@ -218,14 +231,14 @@ class PostgresLeaseStore:
 
     def _tenure(self, az: str) -> Tenure:
         rows = self._ask(
-            "SELECT epoch, manager, capacity_per_s, amnesty_epoch, amnesty_generation, amnesty_extend_s"
+            "SELECT epoch, manager, capacity_per_s, beat, amnesty_epoch, amnesty_generation, amnesty_extend_s"
             " FROM tenures WHERE az = %s",
             (az,),
         )
         if not rows:
             return Tenure()
-        epoch, manager, capacity_per_s, *amnesty = rows[0]
-        return Tenure(epoch, manager, Amnesty(*amnesty) if amnesty[0] else None, capacity_per_s)
+        epoch, manager, capacity_per_s, beat, *amnesty = rows[0]
+        return Tenure(epoch, manager, Amnesty(*amnesty) if amnesty[0] else None, capacity_per_s, beat)
 
     def _take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         if seen_epoch >= EPOCH_MAX:
@@ -239,7 +252,7 @@ class PostgresLeaseStore:
         epoch = seen_epoch + 1
         self._ask(
             "UPDATE tenures SET epoch = %s, manager = %s, amnesty_epoch = %s, amnesty_generation = %s,"
-            " amnesty_extend_s = %s WHERE az = %s",
+            " amnesty_extend_s = %s, beat = 0 WHERE az = %s",
             (epoch, manager, epoch, newest, extend_s, az),
         )
         return True

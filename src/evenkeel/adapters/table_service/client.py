@@ -57,6 +57,9 @@ class TableServiceStore:
     async def take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         return cast("bool", await self._call("take", az, manager, seen_epoch, extend_s))
 
+    async def beat(self, az: str, epoch: int) -> None:
+        await self._call("beat", az, epoch)
+
     async def hosts(self, az: str) -> Sequence[Host]:
         return cast("tuple[Host, ...]", await self._call("hosts", az))
 

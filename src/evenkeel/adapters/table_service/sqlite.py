@@ -33,12 +33,12 @@ T = TypeVar("T")
 
 BUSY_MS = 2000
 TERMINATED_KEPT_S = 3600
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE tenures (
     az TEXT PRIMARY KEY, epoch INTEGER NOT NULL, manager TEXT NOT NULL, capacity_per_s REAL NOT NULL DEFAULT 0,
     amnesty_epoch INTEGER NOT NULL DEFAULT 0, amnesty_generation INTEGER NOT NULL DEFAULT 0,
-    amnesty_extend_s REAL NOT NULL DEFAULT 0
+    amnesty_extend_s REAL NOT NULL DEFAULT 0, beat INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE hosts (
     az TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL UNIQUE, cpus INTEGER NOT NULL,
@@ -52,6 +52,7 @@ CREATE TABLE instances (
 CREATE INDEX instances_by_launch ON instances (account, token);
 CREATE INDEX instances_by_az ON instances (az);
 """
+_FROM_1 = "ALTER TABLE tenures ADD COLUMN beat INTEGER NOT NULL DEFAULT 0"
 _HOST = "number, name, az, cpus, memory_mib, state, generation"
 _INSTANCE = "instance, account, token, kind, cpus, memory_mib, az, host, generation, state, address"
 
@@ -81,6 +82,13 @@ class SqliteTables:
 
     async def take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         return await self._write(lambda: self._take(az, manager, seen_epoch, extend_s))
+
+    async def beat(self, az: str, epoch: int) -> None:
+        def advance() -> None:
+            self._check(az, epoch)
+            self._db.execute("UPDATE tenures SET beat = beat + 1 WHERE az = ?", (az,))
+
+        await self._write(advance)
 
     async def record_amnesty(self, az: str, amnesty: Amnesty) -> None:
         await self._write(lambda: self._record_amnesty(az, amnesty))
@@ -170,9 +178,12 @@ class SqliteTables:
         if version == 0:
             for statement in filter(str.strip, _SCHEMA.split(";\n")):
                 db.execute(statement)
+        elif version == 1:
+            db.execute(_FROM_1)
+        if version in (0, 1):
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
-        if version not in (0, _VERSION):
+        if version not in (0, 1, _VERSION):
             raise InputError.one(str(self._path), f"has version {version}, expected {_VERSION}", "use another file")
         return db
 
@@ -183,14 +194,14 @@ class SqliteTables:
 
     def _tenure(self, az: str) -> Tenure:
         row = self._db.execute(
-            "SELECT epoch, manager, capacity_per_s, amnesty_epoch, amnesty_generation, amnesty_extend_s"
+            "SELECT epoch, manager, capacity_per_s, beat, amnesty_epoch, amnesty_generation, amnesty_extend_s"
             " FROM tenures WHERE az = ?",
             (az,),
         ).fetchone()
         if row is None:
             return Tenure()
-        epoch, manager, capacity_per_s, *amnesty = row
-        return Tenure(epoch, manager, Amnesty(*amnesty) if amnesty[0] else None, capacity_per_s)
+        epoch, manager, capacity_per_s, beat, *amnesty = row
+        return Tenure(epoch, manager, Amnesty(*amnesty) if amnesty[0] else None, capacity_per_s, beat)
 
     def _take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         if self._tenure(az).epoch != seen_epoch:
@@ -200,8 +211,8 @@ class SqliteTables:
             raise Refusal(f"az {az} has had {EPOCH_MAX} managers: there are no epochs left")
         (newest,) = self._db.execute("SELECT max(generation) FROM hosts WHERE az = ?", (az,)).fetchone()
         self._db.execute(
-            "INSERT INTO tenures VALUES (?1, ?2, ?3, 0, ?2, ?4, ?5) ON CONFLICT (az) DO UPDATE SET epoch = ?2,"
-            " manager = ?3, amnesty_epoch = ?2, amnesty_generation = ?4, amnesty_extend_s = ?5",
+            "INSERT INTO tenures VALUES (?1, ?2, ?3, 0, ?2, ?4, ?5, 0) ON CONFLICT (az) DO UPDATE SET epoch = ?2,"
+            " manager = ?3, amnesty_epoch = ?2, amnesty_generation = ?4, amnesty_extend_s = ?5, beat = 0",
             (az, epoch, manager, newest or 0, extend_s),
         )
         return True

@@ -39,6 +39,8 @@ CALLS: dict[str, Call] = {
     "tenure": Call(LeaseStore.tenure, tuple[str], Tenure),
     # Repeated, a take that was done looks like one that came too late.
     "take": Call(LeaseStore.take, tuple[str, str, int, float], bool, repeatable=False),
+    # Repeated, the beat only grows by more.
+    "beat": Call(LeaseStore.beat, tuple[str, int], None),
     "hosts": Call(LeaseStore.hosts, tuple[str], tuple[Host, ...]),
     "join": Call(LeaseStore.join, tuple[Host], Host),
     "set_state": Call(LeaseStore.set_state, tuple[str, str, HostState], Host),
