@@ -1,5 +1,6 @@
-"""Takeover and fencing, every interleaving: two managers that both want an az, one host, a store that loses replies, a
-network that delays, repeats and loses.
+"""Takeover and fencing, every interleaving: two managers that both want an az and stand by for each other, one host, a
+store that loses replies, a network that delays, repeats and loses. The watch is at its worst: it may find a holder silent
+that is not.
 
 The workflows, the store's twin and the host's rule are the code that runs; nothing is modelled beside them.
 """
@@ -16,7 +17,8 @@ from evenkeel.check.model import Always, AlwaysTogether, Properties, Sometimes
 from evenkeel.check.protocol import Process, Protocol, Service, counterexample, explore
 from evenkeel.check.replay import Call, Ports, Raised
 from evenkeel.fleet.hosts import HostTable
-from evenkeel.fleet.takeover import GrantEnd, grant, take_over
+from evenkeel.fleet.standby import look
+from evenkeel.fleet.takeover import GrantEnd, grant
 from evenkeel.model.errors import EvenkeelError, Unreachable
 from evenkeel.model.fleet import Granted, Host, epoch_of, first_generation
 from evenkeel.model.fleet_policy import SAFE_FLEET
@@ -30,17 +32,19 @@ Told = tuple[int, int]  # epoch, generation
 HostState = tuple[int, int, frozenset[Told]]  # greatest epoch seen, generation held, what is under way
 
 
-def manager(name: str) -> Callable[[Ports], Any]:
-    """One tenure, as a manager's process lives it: take over, then grant until it hears that it is over."""
+def manager(name: str, leases: int = 2) -> Callable[[Ports], Any]:
+    """One tenure, as a manager's process lives it: stand by, take over when the watch says so, then beat and grant
+    until it hears that it is over; and then stand by again, where the process cycles."""
 
     async def run(ports: Ports) -> None:
         try:
-            tenure = await take_over(ports.store, AZ, name, 60.0)
-        except Unreachable:
+            tenure = await look(ports.store, ports.watch, AZ, name, 60.0)
+            if tenure is None:
+                return
+            await ports.store.beat(AZ, tenure.epoch)
+        except (Unreachable, Superseded):
             return
-        if tenure is None:
-            return
-        for lease in (1, 2):
+        for lease in range(1, leases + 1):
             try:
                 if await grant(ports.store, ports.host, AZ, tenure.epoch, 0, lease) is GrantEnd.OVER:
                     return
@@ -61,7 +65,9 @@ def store(is_lossy: bool, checks_epoch: bool = True) -> Callable[[Any, Call], It
             yield state, state.tenure(AZ)
             return
         try:
-            if call.method == "take":
+            if call.method == "beat":
+                after, reply = twin.beat(state, *call.args), None
+            elif call.method == "take":
                 if state.tenure(AZ).epoch >= 3:
                     return  # enough of them: the third manager waits for ever
                 after, reply = twin.take(state, *call.args)
@@ -78,6 +84,15 @@ def store(is_lossy: bool, checks_epoch: bool = True) -> Callable[[Any, Call], It
             yield state, lost  # never arrived
 
     return step
+
+
+def watch(state: Any, call: Call) -> Iterable[tuple[Any, Any]]:
+    """A standby's watch, at its worst: it finds any holder silent or not, at any time."""
+    if call.method == "may_take":
+        yield state, True
+        yield state, False
+    else:
+        yield state, None
 
 
 def host(obeys_any: bool = False) -> Callable[[Any, Call], Iterable[tuple[Any, Any]]]:
@@ -133,25 +148,37 @@ RECORDED_FIRST = AlwaysTogether(
 SUPERSEDED = Sometimes("superseded", "a manager hears that it is over", lambda label: "Superseded" in label)
 
 
-def protocol(*, is_lossy: bool = True, checks_epoch: bool = True, obeys_any: bool = False) -> Protocol:
+def protocol(
+    *, is_lossy: bool = True, checks_epoch: bool = True, obeys_any: bool = False, cycles: bool = False
+) -> Protocol:
+    leases = 1 if cycles else 2
     return Protocol(
         [
-            Process("manager-1", manager("manager-1")),
-            Process("manager-2", manager("manager-2")),
+            Process("manager-1", manager("manager-1", leases), cycles=cycles),
+            Process("manager-2", manager("manager-2", leases), cycles=cycles),
             Process("network", network, cycles=True),
         ],
-        [Service("store", START, store(is_lossy, checks_epoch)), Service("host", (0, 0, frozenset()), host(obeys_any))],
+        [
+            Service("store", START, store(is_lossy, checks_epoch)),
+            Service("watch", (), watch),
+            Service("host", (0, 0, frozenset()), host(obeys_any)),
+        ],
         Properties((OBEYS_THE_NEWEST, RECORDS_GROW), (RECORDED_FIRST,), (SUPERSEDED,)),
     )
 
 
+@pytest.mark.parametrize("cycles", [False, True])
 @pytest.mark.parametrize("is_lossy", [False, True])
-def test_no_interleaving_of_two_managers_leases_a_host_twice(is_lossy: bool) -> None:
-    space = explore(protocol(is_lossy=is_lossy))
+def test_no_interleaving_of_two_managers_leases_a_host_twice(is_lossy: bool, cycles: bool) -> None:
+    space = explore(protocol(is_lossy=is_lossy, cycles=cycles))
     assert space.complete
     assert not space.broken
     assert not space.together
     assert any("Superseded" in label for label in space.model.labels)
+
+
+def test_the_space_of_managers_that_stand_by_again_is_as_large_as_the_documentation_says() -> None:
+    assert explore(protocol(cycles=True)).count == 48_175
 
 
 def test_a_host_that_obeys_any_manager_is_found_out() -> None:

@@ -2,7 +2,8 @@
 
 Take over: look who manages, then compare and set the next epoch, in one write that also lets every recorded lease stand
 (amnesty). Two who try at once both compare with the same epoch, so one of them wins. Who gets no reply may have won: it
-looks again, and takes the next epoch if it still wants the az, which harms nobody.
+looks again, and takes the next epoch if it still wants the az, which harms nobody. When to take an az that somebody else
+has is for `standby` to say; whatever it says, no host is leased twice.
 
 Grant: record first, tell the host afterwards. The store refuses the record of an epoch that is over, and a host refuses
 the word of one. So a manager that was cut off, stopped for an hour or restored from a copy can neither record nor
@@ -47,10 +48,15 @@ async def take_over(store: TenureStore, az: str, manager: str, extend_s: float) 
     without its store (`FleetPolicy.amnesty_max_s`), and a term.
     """
     seen = await store.tenure(az)
-    if not await store.take(az, manager, seen.epoch, extend_s):
+    return await take_from(store, az, manager, seen.epoch, extend_s)
+
+
+async def take_from(store: TenureStore, az: str, manager: str, seen_epoch: int, extend_s: float) -> Tenure | None:
+    """`take_over`, for who has looked: None where the epoch is no more what it was then."""
+    if not await store.take(az, manager, seen_epoch, extend_s):
         return None
     tenure = await store.tenure(az)
-    return tenure if tenure.epoch == seen.epoch + 1 and tenure.manager == manager else None
+    return tenure if tenure.epoch == seen_epoch + 1 and tenure.manager == manager else None
 
 
 async def grant(store: GrantStore, link: HostLink, az: str, epoch: int, number: int, lease: int) -> GrantEnd:
