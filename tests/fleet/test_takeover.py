@@ -1,6 +1,6 @@
 """Takeover and fencing, every interleaving: two managers that both want an az and stand by for each other, one host, a
-store that loses replies, a network that delays, repeats and loses. The watch is at its worst: it may find a holder silent
-that is not.
+store that loses replies, a network that delays, repeats and loses. The watch is at its worst: it may find any holder
+silent.
 
 The workflows, the store's twin and the host's rule are the code that runs; nothing is modelled beside them.
 """

@@ -2,8 +2,8 @@
 
 Take over: look who manages, then compare and set the next epoch, in one write that also lets every recorded lease stand
 (amnesty). Two who try at once both compare with the same epoch, so one of them wins. Who gets no reply may have won: it
-looks again, and takes the next epoch if it still wants the az, which harms nobody. When to take an az that somebody else
-has is for `standby` to say; whatever it says, no host is leased twice.
+looks again, and takes the next epoch if it still wants the az, which harms nobody. When to take an az that somebody
+else has is for `standby` to say; whatever it says, no host is leased twice.
 
 Grant: record first, tell the host afterwards. The store refuses the record of an epoch that is over, and a host refuses
 the word of one. So a manager that was cut off, stopped for an hour or restored from a copy can neither record nor
