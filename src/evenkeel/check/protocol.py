@@ -6,6 +6,9 @@ the world may choose (a network that loses, a lease that may have expired). Stat
 
     explore(Protocol(processes, services, properties)) -> Space
 
+Faults are steps too, where a protocol allows for them (`Protocol.faults`): a process crashes and starts anew, its call
+perhaps still under way; a reply is lost, and its call has taken effect, or will at any later time, or never does.
+
 docs/how-to/check-your-own-workflow.md goes through two-phase commit and a lock with leases and fencing tokens.
 """
 
@@ -19,49 +22,59 @@ from evenkeel.check.automaton import Automaton, Replies, no_replies_known
 from evenkeel.check.exchange import renamed
 from evenkeel.check.model import EMPTY_SLOT, NO_SERVICE, Interner, Outcome, Properties, Shape
 from evenkeel.check.replay import Call, Raised, Returned, Workflow, WorkflowFailed
+from evenkeel.check.said import Event, How, Said
 from evenkeel.check.search import Bounds, Search, Space, StopWhen, never
 from evenkeel.check.trace import Taken, way_that_breaks, way_to
-from evenkeel.model.errors import EvenkeelError, InputError
+from evenkeel.model.errors import EvenkeelError, InputError, InternalError
+
+UNDER_WAY = "network"  # who takes the steps of calls whose callers have given up on them
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`step(state, call)` gives every (state, reply) that the call can end with. `name` is the port's in workflows."""
+    """`step(state, call)` gives every (state, reply) that the call can end with. `name` is the port's in workflows.
+
+    `lost` is what a caller gets whose reply is lost (None: no reply ever is); calls of methods in `writes` may take
+    effect when their callers have given up on them, or crashed.
+    """
 
     name: str
     start: Hashable
     step: Callable[[Any, Call], Iterable[tuple[Hashable, Any]]]
+    lost: Raised | None = None
+    writes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """`cycles`: run again when it returns. `replies`: all that a call can be replied, where that is known."""
+    """`cycles`: run again when it returns. `replies`: all that a call can be replied, where that is known.
+
+    `next_cycle`: the workflow of the next cycle, given what this one returned, which has to be hashable; after None it
+    is `workflow` again. A process that `crashes` forgets that, and begins with `workflow`.
+    """
 
     name: str
     workflow: Workflow
     cycles: bool = False
     replies: Replies = no_replies_known
+    next_cycle: Callable[[Any], Workflow] | None = None
+    crashes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A process's local state: a state of its automaton."""
+    """A process's local state: a state of its automaton, and what the cycle before has left in its memory."""
 
     process: int
     at: int
+    memory: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One step of a trace, for people."""
+class Travelling:
+    """A call that nobody waits for any more, and that may still take effect."""
 
-    process: str
-    call: str
-    reply: str
-    state: dict[str, Any]
-
-    def __str__(self) -> str:
-        return f"{self.process}: {self.call} -> {self.reply}"
+    call: Call
 
 
 @dataclass(slots=True)
@@ -70,18 +83,21 @@ class Protocol:
 
     `alike`: names of processes, standing side by side, that are the same but for their names, which then have to
     stand in states, calls and replies as texts of their own ("rm-1"), none a part of another.
+
+    `faults`: crashes and lost replies, at most so many in one run.
     """
 
     processes: Sequence[Process]
     services: Sequence[Service]
     properties: Properties = field(default_factory=Properties)
     alike: Sequence[str] = ()
+    faults: int = 0
     shape: Shape = field(init=False)
     labels: list[str] = field(init=False)
-    _automata: list[Automaton] = field(init=False)
-    _locals: Interner[Local | None] = field(init=False)
+    _automata: dict[tuple[int, Hashable], Automaton] = field(init=False)
+    _locals: Interner[Local | Travelling | None] = field(init=False)
     _states: Interner[Any] = field(init=False)
-    _labels: Interner[str] = field(init=False)
+    _said: Interner[tuple[str, Said]] = field(init=False)
     _by_port: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,27 +108,50 @@ class Protocol:
         self.shape = Shape(
             tuple(names),
             tuple(service.name for service in self.services),
+            slots=self.faults if any(service.writes for service in self.services) else 0,
             alike=(first, first + len(self.alike)),
+            faults_max=self.faults,
             nameless=0,
         )
-        self._automata = [Automaton(process.workflow, process.replies) for process in self.processes]
+        self._automata = {}
         self._locals = Interner([None], {None: EMPTY_SLOT})
-        self._states, self._labels = Interner(), Interner()
-        self.labels = self._labels.values
+        self._states, self._said, self.labels = Interner(), Interner(), []
         self._by_port = {service.name: number for number, service in enumerate(self.services)}
 
     # --- Model ------------------------------------------------------------------------------------------
 
     def start(self) -> tuple[list[int], list[int]]:
         local = [self._locals.id(Local(number, 0)) for number in range(len(self.processes))]
-        return local, [self._states.id(service.start) for service in self.services]
+        return [*local, *[EMPTY_SLOT] * self.shape.slots], [self._states.id(service.start) for service in self.services]
+
+    @property
+    def runs(self) -> int:
+        """Histories of workflows that were run so far."""
+        return sum(automaton.runs for automaton in self._automata.values())
 
     def kind(self, process: int) -> int:
-        return process
+        return min(process, len(self.processes))
+
+    def process_name(self, process: int) -> str:
+        return self.processes[process].name if process < len(self.processes) else UNDER_WAY
+
+    def said(self, label: int) -> Said:
+        """What a label stands for."""
+        return self._said[label][1]
+
+    def _automaton(self, process: int, memory: Hashable) -> Automaton:
+        known = self._automata.get((process, memory))
+        if known is None:
+            which = self.processes[process]
+            workflow = which.workflow if memory is None or which.next_cycle is None else which.next_cycle(memory)
+            known = self._automata[process, memory] = Automaton(workflow, which.replies)
+        return known
 
     def _pending(self, local: int) -> Any:
         state = self._locals[local]
-        return None if state is None else self._automata[state.process].pending(state.at)
+        if isinstance(state, Travelling):
+            return state.call
+        return None if state is None else self._automaton(state.process, state.memory).pending(state.at)
 
     def service_of(self, local: int) -> int:
         pending = self._pending(local)
@@ -134,26 +173,52 @@ class Protocol:
         state, call = self._locals[local], self._pending(local)
         if state is None or not isinstance(call, Call):
             return ()
-        before = self._states[service]
+        before, serving = self._states[service], self.services[self._by_port[call.port]]
+        is_late = isinstance(state, Travelling)
         outcomes = []
-        for after, reply in self.services[self._by_port[call.port]].step(before, call):
-            follows = self._ended(process, self._automata[process].after(state.at, reply))
-            outcomes.append(
-                Outcome(
-                    self._locals.id(Local(process, follows)),
-                    self._states.id(after),
-                    self._labels.id(f"{call} -> {reply}"),
-                    breaks=self._breaks(call.port, before, after),
-                )
-            )
+        for after, reply in serving.step(before, call):
+            said = Said(How.LATE if is_late else How.REPLIED, call, reply)
+            follows = EMPTY_SLOT if isinstance(state, Travelling) else self._after(state, reply)
+            breaks = self._breaks(call.port, before, after)
+            outcomes.append(Outcome(follows, self._states.id(after), self._label(said), breaks=breaks))
+        if self.faults and isinstance(state, Local):
+            outcomes += self._faults(state, call, serving, service)
         return outcomes
 
-    def _ended(self, process: int, at: int) -> int:
-        """The start again, where a process in cycles has returned."""
-        pending = self._automata[process].pending(at)
+    def _faults(self, state: Local, call: Call, serving: Service, service: int) -> Iterable[Outcome]:
+        """A lost reply and a crash. A write is then under way: taking effect at once is one of its ways to go on."""
+        travels = self._locals.id(Travelling(call)) if call.method in serving.writes else EMPTY_SLOT
+        is_sent = travels != EMPTY_SLOT
+        if serving.lost is not None:
+            label = self._label(Said(How.LOST, call, None, is_sent))
+            yield Outcome(self._after(state, serving.lost), service, label, sends=travels, faults=1)
+        if not self.processes[state.process].crashes:
+            return
+        anew = self._locals.id(Local(state.process, 0))
+        if state.at or state.memory is not None:
+            yield Outcome(anew, service, self._label(Said(How.CRASHED, call)), faults=1)
+        if is_sent:
+            yield Outcome(anew, service, self._label(Said(How.CRASHED, call, None, True)), sends=travels, faults=1)
+
+    def _label(self, said: Said) -> int:
+        text = str(said)
+        label = self._said.id((text, said))
+        if label == len(self.labels):
+            self.labels.append(text)
+        return label
+
+    def _after(self, state: Local, reply: Any) -> int:
+        """The local state once `reply` has come: the next cycle's first, where this one has returned."""
+        process, automaton = self.processes[state.process], self._automaton(state.process, state.memory)
+        at = automaton.after(state.at, reply)
+        pending = automaton.pending(at)
         if isinstance(pending, Raised) and not isinstance(pending.error, EvenkeelError):
-            raise WorkflowFailed(f"{self.processes[process].name}: {pending.error!r}") from pending.error
-        return 0 if self.processes[process].cycles and not isinstance(pending, Call) else at
+            raise WorkflowFailed(f"{process.name}: {pending.error!r}") from pending.error
+        if isinstance(pending, Returned) and process.next_cycle is not None:
+            return self._locals.id(Local(state.process, 0, pending.result))
+        if process.cycles and not isinstance(pending, Call):
+            return self._locals.id(Local(state.process, 0))
+        return self._locals.id(Local(state.process, at, state.memory))
 
     def _breaks(self, service: str, before: Any, after: Any) -> int:
         bits = 0
@@ -180,14 +245,16 @@ class Protocol:
         state = self._locals[local]
         if state is None or not self.alike:
             return local
-        first = self.shape.alike[0]
-        names, process = self._renaming(order), state.process
+        first, names = self.shape.alike[0], self._renaming(order)
+        if isinstance(state, Travelling):
+            return self._locals.id(Travelling(renamed(state.call, names)))
+        process, memory, at = state.process, renamed(state.memory, names), 0
         if first <= process < self.shape.alike[1]:
             process = first + list(order).index(process - first)
-        at = 0
-        for reply in self._automata[state.process].history(state.at):
-            at = self._automata[process].after(at, renamed(reply, names))
-        return self._locals.id(Local(process, at))
+        automaton = self._automaton(process, memory)
+        for reply in self._automaton(state.process, state.memory).history(state.at):
+            at = automaton.after(at, renamed(reply, names))
+        return self._locals.id(Local(process, at, memory))
 
     def exchange_service(self, order: Sequence[int], service: int) -> int:
         return self._states.id(renamed(self._states[service], self._renaming(order)))
@@ -212,23 +279,30 @@ def explore(
 
 def counterexample(space: Space, name: str) -> list[Event] | None:
     """A shortest trace that breaks the property of that name; None where it is not broken."""
-    properties = space.model.properties
+    protocol, properties = _protocol_of(space), space.model.properties
     for bit, each in enumerate(properties.always):
         if each.name == name and bit in space.broken:
-            return _events(space, way_that_breaks(space, space.broken[bit]))
+            return events(protocol, way_that_breaks(space, space.broken[bit]))
     for number, together in enumerate(properties.together):
         if together.name == name and number in space.together:
-            return _events(space, way_to(space, space.together[number]))
+            return events(protocol, way_to(space, space.together[number]))
     return None
 
 
-def _events(space: Space, steps: Sequence[Taken]) -> list[Event]:
-    model, events = space.model, []
-    for step in steps:
-        call, _, reply = model.labels[step.outcome.label].partition(" -> ")
-        state = {
-            name: model.service_state(number, step.after.services[number])
-            for number, name in enumerate(model.shape.services)
-        }
-        events.append(Event(model.shape.processes[step.process], call, reply, state))
-    return events
+def _protocol_of(space: Space) -> Protocol:
+    if not isinstance(space.model, Protocol):
+        raise InternalError(f"a space of {type(space.model).__name__}, not of a protocol")
+    return space.model
+
+
+def events(protocol: Protocol, way: Sequence[Taken]) -> list[Event]:
+    """The steps as people read them."""
+    told = []
+    for step in way:
+        services = protocol.shape.services
+        state = {name: protocol.service_state(k, step.after.services[k]) for k, name in enumerate(services)}
+        said = protocol.said(step.outcome.label)
+        always = protocol.properties.always
+        breaks = tuple(each.name for bit, each in enumerate(always) if step.outcome.breaks >> bit & 1)
+        told.append(Event(protocol.process_name(step.process), services[step.service], said, state, breaks))
+    return told

@@ -62,7 +62,7 @@ def way_that_breaks(space: Space, found: Found) -> list[Taken]:
     here = steps[-1].after if steps else _start(space)
     breaks = int(space.tables.breaks.array[found.outcome, 0])
     for step in _steps_of(space, here):
-        if step.outcome.breaks == breaks and _label(space, step.outcome) == _label_of(space, found.outcome):
+        if step.outcome.breaks == breaks and _label(space, step.outcome.label) == _label_of(space, found.outcome):
             return [*steps, step]
     raise InternalError("a step that broke a property cannot be taken again")
 
@@ -72,12 +72,17 @@ def _start(space: Space) -> Global:
     return Global(tuple(local), tuple(service))
 
 
-def _label(space: Space, outcome: Outcome) -> str:
-    return space.model.labels[outcome.label]
+def _label(space: Space, label: int) -> str:
+    """What a step is called, whoever takes it: names of processes that are alike, and exchanged, are one."""
+    first, last = space.model.shape.alike
+    text = space.model.labels[label]
+    for name in space.model.shape.processes[first:last]:
+        text = text.replace(name, "*")
+    return text
 
 
 def _label_of(space: Space, outcome: int) -> str:
-    return space.model.labels[int(space.tables.outcomes.array[outcome, kernel.LABEL])]
+    return _label(space, int(space.tables.outcomes.array[outcome, kernel.LABEL]))
 
 
 def _steps_of(space: Space, here: Global) -> Iterator[Taken]:
@@ -118,7 +123,7 @@ def _step_to(space: Space, here: Global, process: int, outcome: int, follows: in
     wanted = tuple(space.fields(np.array([follows]))[0].tolist())
     label = _label_of(space, outcome)
     for step in _steps_of(space, here):
-        if _label(space, step.outcome) == label and is_like(space, step.after, wanted):
+        if _label(space, step.outcome.label) == label and is_like(space, step.after, wanted):
             return step
     raise InternalError(f"no step of {space.model.shape.processes} leads on to state {follows} by {label!r}")
 
