@@ -129,3 +129,24 @@ def _first_octets(port: int) -> bytes:
             return caller.recv(100)
     except ConnectionError:
         return b""
+
+
+def test_a_port_whose_last_connections_linger_is_served_at_once() -> None:
+    """A restarted process was without metrics for a minute, where a scrape had been under way."""
+    listener = socket.create_server((LOOPBACK, 0))
+    port: int = listener.getsockname()[1]
+    client = socket.create_connection((LOOPBACK, port))
+    accepted, _ = listener.accept()
+    # The side that closes first keeps the connection in TIME_WAIT.
+    accepted.close()
+    client.recv(1)
+    client.close()
+    listener.close()
+
+    async def run() -> None:
+        server = StatusServer(
+            HostPort(LOOPBACK, port), CollectorRegistry(), {}, Heartbeat(), asyncio.get_running_loop()
+        )
+        server.close()
+
+    asyncio.run(run())

@@ -81,7 +81,6 @@ class _BoundedServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 32
-    allow_reuse_address = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._places = threading.BoundedSemaphore(REQUESTS_MAX)
@@ -89,6 +88,8 @@ class _BoundedServer(ThreadingMixIn, WSGIServer):
 
     def server_bind(self) -> None:
         # WSGIServer would look its own name up in DNS, which may hang; the numeric address says enough.
+        # Connections of the process before this one may linger in TIME_WAIT, for a minute, at the same port.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         socket.socket.bind(self.socket, self.server_address)
         host, port = self.socket.getsockname()[:2]
         self.server_name, self.server_port = host, port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from evenkeel.region.components import Kind, components
 
 PLAN_DEADLINE_S = 10.0
 STATUS_DEADLINE_S = 3.0
+PLANNER_WAIT_S = 8.0  # a Planner that is on its way up is as good as there
+PLANNER_RETRY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,24 @@ class _Said(msgspec.Struct):
 
 
 async def _verdicts(region: Region) -> tuple[Health, ...]:
-    """The verdicts of the first Planner that answers."""
+    """The verdicts of the first Planner that answers, which may just be starting."""
     places = [each.metrics for each in components(region) if each.kind is Kind.PLANNER and each.metrics is not None]
-    asked = (fetch_status(place, STATUS_DEADLINE_S) for place in places)
-    replies = await asyncio.gather(*asked, return_exceptions=True)
-    for reply in replies:
-        if isinstance(reply, dict) and isinstance(reply.get("load_balancers"), dict):
-            said = msgspec.convert(reply["load_balancers"], dict[str, _Said])
-            return tuple(Health(name, each.standing, each.capacity, each.load) for name, each in said.items())
-    raise Unreachable(
-        "no Planner answers at its metrics address, so health is not known and the next plan cannot be told; "
-        "see `evenkeel status`, and whether [metrics] port-base is 0"
-    )
+    if not places:
+        raise Unreachable(
+            "Planners have no metrics address ([metrics] port-base is 0), so health is not known and the next plan "
+            "cannot be told; give them one"
+        )
+    ends_s = time.monotonic() + PLANNER_WAIT_S
+    while True:
+        asked = (fetch_status(place, STATUS_DEADLINE_S) for place in places)
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, dict) and isinstance(reply.get("load_balancers"), dict):
+                said = msgspec.convert(reply["load_balancers"], dict[str, _Said])
+                return tuple(Health(name, each.standing, each.capacity, each.load) for name, each in said.items())
+        if time.monotonic() > ends_s:
+            raise Unreachable(
+                f"no Planner told its verdicts within {PLANNER_WAIT_S:.0f} s, so health is not known and the next plan "
+                "cannot be told; see `evenkeel status`"
+            )
+        await asyncio.sleep(PLANNER_RETRY_S)
