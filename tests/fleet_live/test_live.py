@@ -166,6 +166,8 @@ def test_the_cascade_a_lost_table_service_stops_launches_and_ends_no_lease(runni
     running.launch("t-1")
     running.until(lambda: [each["state"] for each in running.instances()] == ["running"])
     (before,) = running.instances()
+    code, told = running.ask("launch", "--count", "1000000")
+    assert (code, told["kind"]) == (2, "InputError")
     tables = [running.pid("table-1"), running.pid("table-2")]
     for pid in tables:
         os.kill(pid, signal.SIGSTOP)

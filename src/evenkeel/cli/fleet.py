@@ -227,6 +227,8 @@ def _told(reply: Reply) -> dict[str, Any]:
     text = f"{fault.get('code', reply.status)}: {fault.get('message', '')}"
     if "retry-after" in reply.headers:
         text += f" (try again in {reply.headers['retry-after']} s)"
+    if fault.get("code") == "InvalidParameter":
+        raise InputError.one("launch API", text)
     raise Unreachable(text) if fault.get("code") == "Unavailable" else Refusal(text)
 
 
