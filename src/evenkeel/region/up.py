@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenkeel.adapters.journal import FileJournal
+from evenkeel.adapters.lease_store import opening
 from evenkeel.adapters.lines import now_ms
 from evenkeel.adapters.logs import file_log
 from evenkeel.adapters.secrets import make_missing_secrets, secret_names
@@ -56,8 +57,11 @@ class Up:
 def prepared(region: Region) -> Iterator[Up]:
     """Take the state folder, make what is missing in it, and have a supervisor ready.
 
-    Raises `Refusal` where the region is up already, `InputError` where the folder cannot be used.
+    Raises `Refusal` where the region is up already, `InputError` where the folder or the table service's database
+    cannot be used.
     """
+    if region.fleet is not None and region.fleet.database:
+        opening.opened(region.fleet.database).close()
     with only_one(region.state_dir):
         try:
             make_missing_secrets(region.state_dir, secret_names(region))

@@ -191,24 +191,16 @@ class PostgresLeaseStore:
 
     def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._db is None or self._db.closed:
-            options = f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS}"
+            given = str(psycopg.conninfo.conninfo_to_dict(self._dsn).get("options") or "")
+            options = f"{given} -c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS}".strip()
             # `synchronous_commit` is left as the server has it: a replicated one may ask for more than `on`.
             db = psycopg.connect(self._dsn, connect_timeout=CONNECT_S, options=options, autocommit=True)
+            try:
+                _make_tables(db)
+            except BaseException:
+                db.close()  # else the next call would go on as if the tables were there
+                raise
             self._db = db
-            with db.transaction():
-                # Two that come at once would both make the tables.
-                db.execute("SELECT pg_advisory_xact_lock(hashtext('evenkeel schema'))")
-                for statement in filter(None, map(str.strip, _SCHEMA.split(";\n"))):
-                    db.execute(statement.encode())
-                row = db.execute("SELECT version FROM evenkeel_fleet").fetchone()
-                if row is None:
-                    db.execute("INSERT INTO evenkeel_fleet VALUES (%s)", (_VERSION,))
-                elif row[0] == 1:
-                    db.execute(_FROM_1)
-                    db.execute("UPDATE evenkeel_fleet SET version = %s", (_VERSION,))
-            if row is not None and row[0] not in (1, _VERSION):
-                self._drop()
-                raise InputError.one("postgres", f"has version {row[0]}, expected {_VERSION}", "use another database")
         return self._db
 
     def _drop(self) -> None:
@@ -361,6 +353,25 @@ class PostgresLeaseStore:
             (state.value, address, ended_at_s, instance.instance),
         )
         return replace(instance, state=state, address=address)
+
+
+def _make_tables(db: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Where they are there already, nothing is asked for that a role without CREATE may not do."""
+    with db.transaction():
+        # Two that come at once would both make the tables.
+        db.execute("SELECT pg_advisory_xact_lock(hashtext('evenkeel schema'))")
+        if db.execute("SELECT to_regclass('evenkeel_fleet')").fetchone() == (None,):
+            for statement in filter(None, map(str.strip, _SCHEMA.split(";\n"))):
+                db.execute(statement.encode())
+            db.execute("INSERT INTO evenkeel_fleet VALUES (%s)", (_VERSION,))
+            return
+        row = db.execute("SELECT version FROM evenkeel_fleet").fetchone()
+        if row == (1,):
+            db.execute(_FROM_1)
+            db.execute("UPDATE evenkeel_fleet SET version = %s", (_VERSION,))
+        elif row != (_VERSION,):
+            what = f"has version {row[0] if row else 'none'}, expected {_VERSION}"
+            raise InputError.one("[fleet] database", what, "use another database")
 
 
 def _text(error: psycopg.Error) -> str:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from evenkeel.adapters.lease_store import opening
 from evenkeel.adapters.table_service.sqlite import SqliteTables
 from evenkeel.api.serving import listen, serve
 from evenkeel.api.tables import tables_app
-from evenkeel.model.region import Region
+from evenkeel.model.errors import Unreachable
 from evenkeel.region.addresses import front_end_addresses
 from evenkeel.region.components import front_ends
 from evenkeel.region.fleet import fleet_of
@@ -34,14 +35,20 @@ class _Collector(Collector):
         yield calls
 
 
-def _opened(region: Region) -> SqliteTables | PostgresLeaseStore:
+async def _opened(runtime: Runtime) -> SqliteTables | PostgresLeaseStore:
     """The store behind all front ends. Raises `StoreCorrupt`, `StoreUnwritable`, `InputError`."""
-    database = fleet_of(region).database
+    database = fleet_of(runtime.region).database
     if not database:
-        return SqliteTables(Path(region.state_dir) / "tables" / "tables.sqlite")
-    from evenkeel.adapters.lease_store.postgres import PostgresLeaseStore  # an extra: only who uses it needs it
-
-    return PostgresLeaseStore(database)
+        return SqliteTables(Path(runtime.region.state_dir) / "tables" / "tables.sqlite")
+    store = opening.opened(database)
+    try:
+        await opening.check(store)
+    except Unreachable as error:
+        runtime.log.warning("the database is away; /health says 503 until it answers", why=str(error))
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 async def main(runtime: Runtime) -> None:
@@ -51,7 +58,7 @@ async def main(runtime: Runtime) -> None:
     counts: Counter[str] = Counter()
     runtime.registry.register(_Collector(counts))
     runtime.status.update(front_end=name, addresses=list(map(str, addresses)), calls=lambda: dict(counts))
-    store = _opened(runtime.region)
+    store = await _opened(runtime)
     try:
         app = tables_app(store, runtime.secret("tables"), name, counts)
         await serve(app, listen(addresses), runtime.stopping)
