@@ -222,6 +222,19 @@ def test_an_az_that_does_not_answer_is_passed_over_and_all_of_them_are_an_outage
     run(body)
 
 
+def test_no_lack_of_capacity_is_claimed_while_an_az_does_not_say() -> None:
+    async def body() -> None:
+        async with api() as world:
+            a, b = world.managers.values()
+            a.says, b.is_gone = InsufficientCapacity("a", 1, 0), True
+            assert code(await world.run()) == (503, "Unavailable"), "b may have room, and may have launched"
+            assert code(await world.run(az="a")) == (409, "InsufficientCapacity")
+            a.says = Recovering("a", 1, 100, 41.5)
+            assert code(await world.run()) == (503, "Recovering")
+
+    run(body)
+
+
 def test_absurd_requests_are_refused_in_words_and_cost_nothing() -> None:
     async def body() -> None:
         async with api() as world:

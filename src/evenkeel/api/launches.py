@@ -176,7 +176,8 @@ class LaunchDesk:
             if isinstance(outcome, Launched):
                 return outcome
             refused.append(outcome)
-        if not refused:
+        if all(isinstance(each, InsufficientCapacity) for each in refused) and (trouble is not None or not refused):
+            # Some az did not say: it may have room, and may even have launched.
             raise _unavailable(trouble or Unreachable("no manager answers"))
         return _kindest(refused)
 
