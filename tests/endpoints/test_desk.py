@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenkeel.endpoints.desk import EndpointQueue
+from evenkeel.endpoints.endpoint_queue import EndpointQueue
 from evenkeel.model.plan import Lane
 
 NAMES = st.sampled_from(["a", "b", "c"])

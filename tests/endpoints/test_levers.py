@@ -94,7 +94,7 @@ def test_repair_says_so_where_the_zone_holds_nothing_to_go_back_to() -> None:
 def test_clean_up_keeps_answer_rollback_target_and_the_last_nodes() -> None:
     server = published(*range(1, 8), layout=Layout.TREE)
     policy = replace(SAFE, keep_generations=2)
-    removed = finish(clean_up(DB, plan_at(7, "db"), guarded(server, policy, "w-1"), policy))
+    removed = finish(clean_up(DB, plan_at(7, "db"), guarded(server, policy, "w-1"), policy)).removed
     kept = tree_nodes(server.twin.state, DB)
     assert len(removed) == 4
     assert [node.split(".")[0] for node in kept] == ["g5", "g6", "g7"]
@@ -110,6 +110,6 @@ def test_clean_up_lets_go_of_a_node_that_was_referenced_again_meanwhile() -> Non
     operator = guarded(server, SAFE, "operator")
     by_hand(server, AddRRs(RRset.of(f"_rollback.{DB}", RecordType.CNAME, 60, f"g1._tree.{DB}")))
     assert finish(rollback(DB, operator, server)).changed
-    removed = finish(cleaning)
+    removed = finish(cleaning).removed
     assert f"g1._tree.{DB}" not in removed
     assert addresses(server.twin.state) == plan_at(1, "db").endpoints[DB].answer.a

@@ -3,19 +3,24 @@
 Which endpoints need a look comes from three sides: the plan (what changed since the last one), the zone (what
 others changed there), and what an earlier look left unfinished. The workflow itself decides what each one needs.
 
+Clean-up has a share of its own (`spent.py`), and the leisure when nothing waits to be looked at.
+
 Everything but concurrency and waiting stands here, so that the driver on asyncio and the one in virtual time are a
 few lines each and cannot come apart: `cycle` does one round and says how long to pause before the next.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from evenkeel.endpoints.cleanup import clean_up
 from evenkeel.endpoints.enactor import Enacted, enact_endpoint, enact_run
+from evenkeel.endpoints.endpoint_queue import EndpointQueue
 from evenkeel.endpoints.guarded_zone import GuardedZone
+from evenkeel.endpoints.spent import SHARE, SpentNodes
 from evenkeel.model.errors import CorruptFence, Unreachable, WriteRejected
 from evenkeel.model.events import EventKind
 from evenkeel.model.plan import Lane, Layout, Plan
@@ -27,60 +32,13 @@ from evenkeel.ports.plans import PlanReader
 RETRY_S = 0.5
 RETRY_MAX_S = 5.0
 SINGLE_EVENTS_MAX = 20  # publications told one by one in a round; more are told as a sum
+UNTOLD_MAX = 10_000  # publications of a round that does not end are told all the same
+LEISURE_S = 0.5  # clean-up at a time, before what is unfinished has another look
+CLEANERS_MAX = 16  # endpoints cleaned up at a time at leisure: one message, so that a change does not queue behind it
+FORGET_EVERY_S = 60.0  # endpoints that have left the plan
 
 # What another look will not change until the plan or the zone does.
 _SETTLED = frozenset({Enacted.PUBLISHED, Enacted.CURRENT, Enacted.HELD, Enacted.ABSENT})
-
-
-class EndpointQueue:
-    """Names to look at: urgent ones first, each at most once, so never more than there are endpoints.
-
-    A name that was taken is in hand until it is released: two looks at one endpoint at a time would write with one
-    another's tickets. What is offered meanwhile waits for the release.
-    """
-
-    def __init__(self) -> None:
-        self._lanes: dict[Lane, deque[str]] = {Lane.URGENT: deque(), Lane.ROUTINE: deque()}
-        self._waiting: dict[str, Lane] = {}
-        self._in_hand: dict[str, Lane | None] = {}  # with the lane in which it was offered again
-
-    def __len__(self) -> int:
-        """Names that can be taken now."""
-        return len(self._waiting)
-
-    def offer(self, names: Iterable[str], lane: Lane) -> None:
-        for name in names:
-            if name in self._in_hand:
-                if self._in_hand[name] is not Lane.URGENT:
-                    self._in_hand[name] = lane
-                continue
-            waits_in = self._waiting.get(name)
-            if waits_in is None or (waits_in is Lane.ROUTINE and lane is Lane.URGENT):
-                self._waiting[name] = lane
-                self._lanes[lane].append(name)
-
-    def take(self) -> str | None:
-        """The next name, in hand from now on; None where none waits."""
-        for lane, names in self._lanes.items():
-            while names:
-                name = names.popleft()
-                if self._waiting.get(name) is lane:  # else it was promoted, and taken there
-                    del self._waiting[name]
-                    self._in_hand[name] = None
-                    return name
-        return None
-
-    def release(self, name: str) -> None:
-        """The look at `name` has ended; it waits again where it was offered meanwhile."""
-        again = self._in_hand.pop(name)
-        if again is not None:
-            self.offer([name], again)
-
-    def clear(self) -> None:
-        """Nothing waits any more."""
-        for names in self._lanes.values():
-            names.clear()
-        self._waiting.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +54,8 @@ class Pause:
 
 class Desk:
     """One zone's endpoints, to be kept at the newest plan."""
+
+    clean_up_share = SHARE
 
     def __init__(
         self,
@@ -116,13 +76,29 @@ class Desk:
         self._clock = clock
         self._journal = journal
         self._on_outcome = on_outcome
-        self._spent: dict[str, None] = {}  # endpoints whose old nodes may go, in order
+        self.spent = SpentNodes(self.clean_up_share)
+        self._landed: Counter[str] = Counter()  # publications of ours, until the look that they belong to ends
         self._published: list[tuple[str, int]] = []
+        self._removed: Counter[str] = Counter()  # nodes, by endpoint
+        self._is_refused = False  # a clean-up of this cycle
+        self._leisure_ends_s = -math.inf
+        self._forget_at_s = -math.inf
         self._retry_s = RETRY_S
 
     def note_published(self, endpoint: str, generation: int) -> None:
         """Called by the zone for every write of ours that landed."""
         self._published.append((endpoint, generation))
+        self._landed[endpoint] += 1
+        if len(self._published) >= UNTOLD_MAX:
+            self._tell()
+
+    @property
+    def ready(self) -> int:
+        """How many `work` would find something to do now."""
+        ready = len(self.queue) + self.spent.owed
+        if not ready and self._is_at_leisure:
+            ready = min(CLEANERS_MAX - self.spent.in_hand, self.spent.ready)
+        return max(ready, 0)
 
     def offer(self, names: Iterable[str], lane: Lane) -> None:
         """Have these looked at."""
@@ -131,22 +107,34 @@ class Desk:
     def offer_unfinished(self) -> None:
         """Have everything looked at again that an earlier look left unfinished; after each pause."""
         self.queue.offer(self.unfinished, Lane.ROUTINE)
+        self.spent.retry()
 
     async def cycle(self, drain: Callable[[], Awaitable[None]]) -> Pause:
         """One round, however it ends. `drain` runs `work` as often at once as the driver likes."""
+        self._is_refused = False
         try:
-            await (self._walk() if self._policy.lock is Lock.TXT_PER_ENDPOINT else drain())
-            await self._clean()
+            if self._policy.lock is Lock.TXT_PER_ENDPOINT:
+                await self._walk()
+            else:
+                await drain()
+                self._tell()
+                await self._take_leisure(drain)
             self._note_reachable(True, "")
             self._retry_s = RETRY_S
         except Unreachable as error:
             self._note_reachable(False, str(error))
             self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
-        self._tell_published()
-        if not self.queue:
-            is_pressed = bool(self.unfinished) or not self.is_reachable
-            return Pause(self._retry_s if is_pressed else RETRY_MAX_S, until_offered=True)
-        return Pause(0.0 if self.is_reachable else self._retry_s, until_offered=False)
+        self._tell()
+        return self._pause()
+
+    def _pause(self) -> Pause:
+        if not self.is_reachable:
+            return Pause(self._retry_s, until_offered=not self.queue)
+        if self.queue:
+            return Pause(0.0, until_offered=False)
+        if self.unfinished or self._is_refused:
+            return Pause(self._retry_s, until_offered=True)
+        return Pause(0.0 if self.spent.ready else RETRY_MAX_S, until_offered=not self.spent.ready)
 
     def _note_reachable(self, is_reachable: bool, detail: str) -> None:
         if is_reachable is not self.is_reachable:
@@ -163,24 +151,35 @@ class Desk:
     # --- safe: every endpoint on its own, many at a time ------------------------------------------------
 
     async def work(self) -> None:
-        """Look at what waits until nothing does. What an `Unreachable` interrupts waits again."""
-        while (name := self.queue.take()) is not None:
-            try:
-                self._settle(name, await enact_endpoint(name, self._plans, self.zone, self._policy))
-            except BaseException:
-                self.queue.offer([name], Lane.URGENT)
-                raise
-            finally:
-                self.queue.release(name)
+        """Do what waits until nothing does. What an `Unreachable` interrupts waits again."""
+        while True:
+            if (name := self._next_to_clean()) is not None:
+                await self._clean(name)
+            elif (name := self.queue.take()) is not None:
+                await self._enact(name)
+            else:
+                return
 
-    def _settle(self, name: str, outcome: Enacted) -> None:
+    async def _enact(self, name: str) -> None:
+        try:
+            outcome = await enact_endpoint(name, self._plans, self.zone, self._policy)
+            self._settle(name, outcome, await self._plans.newest())
+        except BaseException:
+            self.queue.offer([name], Lane.URGENT)
+            raise
+        finally:
+            self.queue.release(name)
+
+    def _settle(self, name: str, outcome: Enacted, plan: Plan | None) -> None:
         self._on_outcome(outcome, 1)
         if outcome in _SETTLED:
             self.unfinished.pop(name, None)
         else:
             self.unfinished[name] = outcome
-        if outcome is Enacted.PUBLISHED:
-            self._spent[name] = None
+        landed = self._landed.pop(name, 0)
+        planned = plan.endpoints.get(name) if plan is not None else None
+        if planned is not None and planned.layout is Layout.TREE:
+            self.spent.note(name, landed)
 
     # --- October 2025: one plan, one walk, then clean-up ------------------------------------------------
 
@@ -191,8 +190,8 @@ class Desk:
             return
         run = await enact_run(self._names(plan), self._plans, self.zone, self._policy, self._clock)
         for name, outcome in run.walked.items():
-            self._settle(name, outcome)
-        self._spent.clear()  # the run has cleaned up
+            self._settle(name, outcome, plan)
+        self.spent.clear()  # the run has cleaned up
         self._tell_removed(len(run.removed), len(run.walked))
 
     def _names(self, plan: Plan) -> list[str]:
@@ -200,22 +199,56 @@ class Desk:
 
     # --- clean-up ---------------------------------------------------------------------------------------
 
-    async def _clean(self) -> None:
-        """Take away spent nodes while nothing more pressing waits."""
+    def _next_to_clean(self) -> str | None:
+        """An endpoint to clean up before anything else is looked at; None where that has to wait."""
+        if self.spent.owed and (self.spent.presses or not self.queue.has_urgent):
+            return self.spent.take_owed(self.queue.hold)
+        if not self.queue and self._is_at_leisure and self.spent.in_hand < CLEANERS_MAX:
+            return self.spent.take(self.queue.hold)
+        return None
+
+    @property
+    def _is_at_leisure(self) -> bool:
+        return self._clock.monotonic_s() < self._leisure_ends_s
+
+    async def _take_leisure(self, drain: Callable[[], Awaitable[None]]) -> None:
+        """Clean up while nothing waits to be looked at; what is offered meanwhile is looked at beside it."""
+        now_s = self._clock.monotonic_s()
         plan = await self._plans.newest()
-        removed = endpoints = 0
-        while self._spent and plan is not None and not self.queue:
-            name = next(iter(self._spent))
-            del self._spent[name]
-            planned = plan.endpoints.get(name)
-            if planned is None or planned.layout is not Layout.TREE:
-                continue
-            try:
-                removed += len(await clean_up(name, plan, self.zone, self._policy))
-            except (CorruptFence, WriteRejected):
-                continue  # told where it was looked at, or tried again after the next flip; nothing goes now
-            endpoints += 1
-        self._tell_removed(removed, endpoints)
+        if plan is not None and now_s >= self._forget_at_s:
+            self._forget_at_s = now_s + FORGET_EVERY_S
+            self.spent.forget_others(plan.endpoints)
+        self._leisure_ends_s = now_s + LEISURE_S
+        try:
+            await drain()
+        finally:
+            self._leisure_ends_s = -math.inf
+
+    async def _clean(self, name: str) -> None:
+        """Take away an endpoint's spent nodes. It is in hand."""
+        is_done = False
+        try:
+            plan = await self._plans.newest()
+            if plan is not None and name in plan.endpoints:
+                cleaned = await clean_up(name, plan, self.zone, self._policy)
+                if cleaned.removed:
+                    self._removed[name] += len(cleaned.removed)
+                is_done = not cleaned.left
+                if cleaned.left:  # frozen, perhaps: no use in trying all the others now
+                    self._is_refused, self._leisure_ends_s = True, -math.inf
+            else:
+                is_done = plan is not None
+        except (CorruptFence, WriteRejected):
+            is_done = True  # told where it was looked at; tried again after its next publication
+        finally:
+            (self.spent.done if is_done else self.spent.put_back)(name)
+            self.queue.release(name, first=True)
+
+    def _tell(self) -> None:
+        """What was published and what was taken away since the last time."""
+        self._tell_published()
+        removed, self._removed = self._removed, Counter()
+        self._tell_removed(removed.total(), len(removed))
 
     def _tell_removed(self, nodes: int, endpoints: int) -> None:
         if nodes:

@@ -95,7 +95,7 @@ async def enact_run(
         walked[endpoint] = await enact_locked(endpoint, plan, zone, policy, clock)
     removed: list[str] = []
     for endpoint in endpoints:
-        removed += await clean_up(endpoint, plan, zone, policy)
+        removed += (await clean_up(endpoint, plan, zone, policy)).removed
     return Run(walked, tuple(removed))
 
 

@@ -79,9 +79,10 @@ async def plan_once(
     *,
     routine: bool,
     approval: Approval = Approval.NONE,
+    attempts_max: int = ATTEMPTS_MAX,
 ) -> Planned:
     """One cycle. Raises `Unreachable` or `StoreUnwritable` with nothing lost: the next cycle says the same again."""
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(attempts_max):
         table.stand_on(await store.head())
         known = await store.newest()
         verdicts = await health.verdicts()

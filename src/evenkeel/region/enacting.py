@@ -75,7 +75,7 @@ class ZoneEnacting(Desk):
 
         try:
             while True:
-                wanted = 0 if failed else min(WORKERS_MAX - len(workers), len(self.queue))
+                wanted = 0 if failed else min(WORKERS_MAX - len(workers), self.ready)
                 for _ in range(wanted):
                     worker = asyncio.create_task(self.work())
                     workers.add(worker)

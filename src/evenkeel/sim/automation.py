@@ -103,7 +103,7 @@ class SimDesk(Desk):
             self._wake.set()
 
         while True:
-            for _ in range(0 if failed else min(WORKERS_MAX - running, len(self.queue))):
+            for _ in range(0 if failed else min(WORKERS_MAX - running, self.ready)):
                 running += 1
                 self._process.spawn("work", one())
             if not running:

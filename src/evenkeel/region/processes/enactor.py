@@ -42,6 +42,12 @@ class Metrics:
             "evenkeel_plan_generation", "Newest plan known here", registry=registry
         )
         self.queued = prometheus_client.Gauge("evenkeel_endpoints_queued", "Endpoints to look at", registry=registry)
+        self.nodes = prometheus_client.Gauge(
+            "evenkeel_nodes_waiting", "Nodes of this Enactor's that wait for clean-up", registry=registry
+        )
+        self.nodes_max = prometheus_client.Gauge(
+            "evenkeel_nodes_waiting_max", "How many may wait, but for looks under way", registry=registry
+        )
 
     def count(self, outcome: Enacted, number: int) -> None:
         self.outcomes.labels(outcome.name.lower()).inc(number)
@@ -63,6 +69,8 @@ async def main(runtime: Runtime) -> None:
             clients[zone.name] = await stack.enter_async_context(ZoneClient(zone, zone_key(region, zone)))
             desks[zone.name] = _desk(runtime, zone, clients[zone.name], plans, metrics)
         metrics.queued.set_function(lambda: float(sum(len(desk.queue) for desk in desks.values())))
+        metrics.nodes.set_function(lambda: float(sum(desk.spent.nodes for desk in desks.values())))
+        metrics.nodes_max.set_function(lambda: float(sum(desk.spent.nodes_max for desk in desks.values())))
         _publish_status(runtime, plans, clients, desks)
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(_follow_plans(runtime, plans, desks, metrics))]
@@ -145,6 +153,8 @@ def _publish_status(
         name: {
             **clients[name].status(),
             "queued": len(desk.queue),
+            "nodes_waiting": desk.spent.nodes,
+            "nodes_waiting_max": desk.spent.nodes_max,
             "unfinished": dict(Counter(outcome.name.lower() for outcome in desk.unfinished.values())),
         }
         for name, desk in desks.items()
