@@ -131,7 +131,7 @@ class Fleet:
         return Place(
             host=pki.Identity(REGION, pki.Role.HOST, name),
             manager=pki.Identity(REGION, pki.Role.MANAGER, AZ),
-            address=self.address,
+            addresses=(self.address,),
             credentials=pki.Credentials.at(folder, self.folder / "pki" / "ca" / "ca.pem"),
             nats=self.nats,
             join_token=lambda: token,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ class FaultyStore:
     by_name: dict[str, Host] = field(default_factory=dict)
     by_id: dict[str, Instance] = field(default_factory=dict)
     calls: int = 0
+    listing_waits: asyncio.Event | None = None  # the next listing is made now, and arrives when this is set
 
     def _asked(self) -> None:
         self.calls += 1
@@ -138,8 +140,12 @@ class FaultyStore:
 
     async def instances(self, az: str = "", account: str = "") -> Sequence[Instance]:
         self._asked()
-        return [
+        listed = [
             each
             for each in self.by_id.values()
             if (not az or each.az == az) and (not account or each.account == account)
         ]
+        waits, self.listing_waits = self.listing_waits, None
+        if waits is not None:
+            await waits.wait()
+        return listed

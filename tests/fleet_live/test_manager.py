@@ -112,6 +112,27 @@ def test_a_terminated_instance_ends_and_its_room_is_free_again(tmp_path: Path) -
     run(body)
 
 
+def test_a_listing_that_comes_late_does_not_bring_back_what_was_terminated_meanwhile(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fleet(tmp_path, hosts=1) as world:
+            (name,) = await launched(world, "t-1")
+            arrives = world.store.listing_waits = asyncio.Event()
+            late = asyncio.create_task(world.manager.instances.read())
+            await until(lambda: world.store.listing_waits is None)
+            await world.store.ask_to_stop("demo", name)
+            await world.manager.stopped(name)
+            await until(lambda: world.store.by_id[name].state is InstanceState.TERMINATED)
+            await until(lambda: world.manager.instances.count() == {})
+            arrives.set()
+            await late
+            assert world.manager.instances.count() == {}
+            await asyncio.sleep(1.0)
+            assert running_on_hosts(world) == [], "it is not started again"
+            assert isinstance(await world.manager.launch(request("t-2", spec=InstanceSpec("web", 4, 128))), Launched)
+
+    run(body)
+
+
 def test_while_the_store_is_lost_leases_stand_instances_run_and_launches_say_recovering(tmp_path: Path) -> None:
     async def body() -> None:
         async with fleet(tmp_path) as world:
@@ -285,7 +306,7 @@ def test_a_newcomer_without_the_token_is_turned_away(tmp_path: Path) -> None:
     async def body() -> None:
         async with fleet(tmp_path, hosts=1) as world:
             with pytest.raises(EvenkeelError):
-                await join(world.place("a-9", token="guessed"))
+                await join(world.place("a-9", token="guessed"), world.address)
             assert "a-9" not in world.store.by_name
 
     run(body)
@@ -295,8 +316,8 @@ def test_a_newcomer_with_the_token_cannot_take_the_name_of_a_host_that_is_there(
     async def body() -> None:
         async with fleet(tmp_path, hosts=1) as world:
             with pytest.raises(Refusal, match="another key"):
-                await join(world.place("a-1", folder=tmp_path / "impostor"))
-            await join(world.place("a-1"))  # the host itself may renew its certificate
+                await join(world.place("a-1", folder=tmp_path / "impostor"), world.address)
+            await join(world.place("a-1"), world.address)  # the host itself may renew its certificate
 
     run(body)
 
@@ -306,7 +327,7 @@ def test_names_that_are_none_of_the_az_are_refused(tmp_path: Path, name: str) ->
     async def body() -> None:
         async with fleet(tmp_path, hosts=1) as world:
             with pytest.raises(EvenkeelError):
-                await join(world.place(name, folder=tmp_path / "newcomer"))
+                await join(world.place(name, folder=tmp_path / "newcomer"), world.address)
             assert list(world.store.by_name) == ["a-1"]
 
     run(body)

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from evenkeel.adapters.droplet_manager.control import HostView, ManagerClient, ManagerView
+from evenkeel.adapters.droplet_manager.client import ManagerClient
+from evenkeel.adapters.droplet_manager.control import HostView, ManagerView, RoleView
 from evenkeel.adapters.droplet_manager.joining import Register
 from evenkeel.adapters.secrets import read_secret
 from evenkeel.adapters.table_service.http import HttpCaller, Reply
@@ -18,8 +19,8 @@ from evenkeel.cli.output import REGION_DEFAULT, Json, RegionArgument, RegionOpti
 from evenkeel.model.errors import EvenkeelError, InputError, Refusal, Unfinished, Unreachable
 from evenkeel.model.fleet import HostState
 from evenkeel.model.region import Region
-from evenkeel.region.components import host_az
-from evenkeel.region.fleet import fleet_of, manager_of, register_folder
+from evenkeel.region.components import host_az, manager_names
+from evenkeel.region.fleet import controls_of, fleet_of, register_folder
 
 REPLY_OCTETS_MAX = 16 * 1024 * 1024
 CALL_DEADLINE_S = 45.0  # the launch API answers within the policy's launch deadline
@@ -153,17 +154,19 @@ def leases(
 ) -> None:
     """How leases stand in every az: held, recovering, ETA, and how far above the physical limit.
 
+    Where an az has several managers: which of them has it, and which stand by.
+
     --throttle and --restart are the remedies of 4:14 AM for a manager that retries have drowned (policy october-2025).
     Exit code 1: hosts are without a lease; 3: a manager does not answer.
     """
     found = load_region(region)
     fleet_of(found)
-    views, unreachable = asyncio.run(_leases(found, throttle, restart))
+    views, unreachable, managers = asyncio.run(_leases(found, throttle, restart))
     if json:
-        print_json({"azs": views, "unreachable": unreachable})
+        print_json({"azs": views, "unreachable": unreachable, "managers": managers})
     else:
         for view in views:
-            say(lease_line(view))
+            say(lease_line(view) + managers_text(managers, view.fleet.az))
         for az, why in unreachable.items():
             say(f"! az {az}: {why}")
     is_whole = all(min(view.fleet.leased, view.covered) == view.fleet.hosts for view in views)
@@ -184,6 +187,12 @@ def lease_line(view: ManagerView) -> str:
     if fleet.queued:
         parts.append(f"{fleet.queued} queued")
     return ", ".join(parts)
+
+
+def managers_text(managers: list[dict[str, str]], az: str) -> str:
+    """Who has the az and who stands by, where it has several managers."""
+    of_az = [each for each in managers if each["az"] == az]
+    return "; " + ", ".join(f"{each['component']} {each['role']}" for each in of_az) if len(of_az) > 1 else ""
 
 
 # --- calls ------------------------------------------------------------------------------------------
@@ -250,10 +259,13 @@ async def _hosts(region: Region, orders: list[tuple[str, HostState]]) -> tuple[l
             await client.close()
 
 
-async def _leases(region: Region, throttle: float | None, restart: bool) -> tuple[list[ManagerView], dict[str, str]]:
+async def _leases(
+    region: Region, throttle: float | None, restart: bool
+) -> tuple[list[ManagerView], dict[str, str], list[dict[str, str]]]:
     clients = _clients(region)
     views: list[ManagerView] = []
     unreachable: dict[str, str] = {}
+    managers: list[dict[str, str]] = []
     try:
         for az, client in clients.items():
             try:
@@ -264,15 +276,23 @@ async def _leases(region: Region, throttle: float | None, restart: bool) -> tupl
                 views.append(await client.status())
             except Unreachable as error:
                 unreachable[az] = str(error)
-        return views, unreachable
+            for name, role in zip(manager_names(region, az), await client.roles(), strict=True):
+                managers.append({"component": name, "az": az, "role": _role_text(role)})
+        return views, unreachable, managers
     finally:
         for client in clients.values():
             await client.close()
 
 
+def _role_text(role: RoleView | None) -> str:
+    if role is None:
+        return "does not answer"
+    return "has it" if role.is_holder else "waits for its store" if role.waits_for else "stands by"
+
+
 def _clients(region: Region) -> dict[str, ManagerClient]:
     token = read_secret(region.state_dir, "fleet")
-    return {az: ManagerClient(manager_of(region, az)[1], token) for az in region.azs}
+    return {az: ManagerClient(controls_of(region, az), token) for az in region.azs}
 
 
 def _az_of(region: Region, host: str) -> str:

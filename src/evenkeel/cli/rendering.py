@@ -67,13 +67,17 @@ def load_balancer_table(views: Sequence[LoadBalancerView]) -> Table:
 
 def lease_table(views: Sequence[LeaseView]) -> Table:
     """One row an az of the fleet."""
-    table = _table("az", "leased", "held", "epoch", "store", "ETA", "x limit", "instances")
+    has_standbys = any(view.standbys for view in views)
+    managers = ("manager", "stands by") if has_standbys else ()
+    table = _table("az", *managers, "leased", "held", "epoch", "store", "ETA", "x limit", "instances")
     for view in views:
+        by = (cell(view.manager), cell(", ".join(view.standbys) or "nobody")) if has_standbys else ()
         is_whole = min(view.leased, view.covered) == view.hosts
         eta = "-" if is_whole else f"{view.eta_s:.0f} s" if view.eta_s >= 0 and not view.store_is_lost else "not known"
         instances = ", ".join(f"{count} {state}" for state, count in view.instances.items())
         table.add_row(
             cell(view.az),
+            *by,
             cell(f"{view.leased}/{view.hosts}", "" if is_whole else "yellow"),
             cell(str(view.covered), "" if is_whole else "yellow"),
             cell(str(view.epoch)),

@@ -30,6 +30,7 @@ class EventKind(StrEnum):
     UNREACHABLE = "unreachable"
     RECOVERED = "recovered"
     TOOK_OVER = "took-over"  # a droplet manager has an az from now on
+    STANDS_BY = "stands-by"  # a droplet manager waits for its az, which another one has
     JOINED = "joined"  # a host
     LEASES = "leases"  # a recovery of leases began, or is over
     LAUNCHED = "launched"

@@ -126,8 +126,8 @@ class FleetSettings:
     """
 
     endpoint: str
-    managers: tuple[HostPort, ...]  # one an az, in that order: where its manager takes agents' links
-    controls: tuple[HostPort, ...]  # one an az: where its manager takes launches
+    managers: tuple[HostPort, ...]  # where managers take agents' links: one an az in their order, then the second ones
+    controls: tuple[HostPort, ...]  # where they take launches, in the same order
     launch_api: HostPort
     policy: FleetPolicy = SAFE_FLEET
     hosts: int = 0  # demo hosts an az, each with an agent, that `evenkeel up` starts
@@ -139,6 +139,8 @@ class FleetSettings:
     state_check_s: float = 0.0  # a manager's work on one host before it grants a lease, beside the store's
     nats: str = ""  # URL of a NATS server that carries the links; "": TCP
     database: str = ""  # PostgreSQL connection string; "": SQLite in the state folder
+    managers_per_az: int = 1  # one of them has the az, the others stand by
+    takeover_after_s: float = 5.0  # a standby takes over from a manager that has been silent for so long
 
 
 @dataclass(frozen=True, slots=True)

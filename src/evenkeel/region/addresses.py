@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evenkeel.model.region import Endpoint, HostPort, LoadBalancer, Region, ServerKind, Zone
-from evenkeel.region.components import Component, Kind, front_ends
+from evenkeel.region.components import Component, Kind, front_ends, manager_place
 from evenkeel.region.processes.backend import dealt_to
 
 
@@ -52,7 +52,7 @@ def _fleet_purpose(component: Component, region: Region) -> str:
         case Kind.TABLE_SERVICE:
             return f"table service, front end {front_ends(region)[_number(component) - 1]}"
         case Kind.DROPLET_MANAGER:
-            return f"keeps the leases of hosts in az {component.name.removeprefix('manager-')}"
+            return f"keeps the leases of hosts in az {_managed(component, region)}"
         case Kind.LAUNCH_API:
             return "launches instances"
         case _:
@@ -67,7 +67,7 @@ def _fleet_listens(component: Component, region: Region) -> tuple[HostPort, ...]
         case Kind.TABLE_SERVICE:
             return front_end_addresses(region, _number(component))
         case Kind.DROPLET_MANAGER:
-            place = region.azs.index(component.name.removeprefix("manager-"))
+            place = manager_place(region, component.name)
             return (fleet.managers[place], fleet.controls[place])
         case Kind.LAUNCH_API:
             return (fleet.launch_api,)
@@ -95,6 +95,11 @@ def record_type(endpoint: Endpoint) -> str:
 
 def _number(component: Component) -> int:
     return int(component.name.rpartition("-")[2])
+
+
+def _managed(component: Component, region: Region) -> str:
+    round_, place = divmod(manager_place(region, component.name), len(region.azs))
+    return region.azs[place] + (", or stands by" if round_ else "")
 
 
 def _served(region: Region) -> list[Zone]:

@@ -10,7 +10,7 @@
 | Enactor | `enactor-<az>`, then `enactor-<az>-2`.. where there are more Enactors than azs | `enactor` |
 | audit | `audit` | `audit` |
 | table service | `table-1`.., one a front end of the fleet's endpoint | `table_service` |
-| droplet manager | `manager-<az>` | `droplet_manager` |
+| droplet manager | `manager-<az>`, then `manager-<az>-2`.. where an az has more of them | `droplet_manager` |
 | launch API | `launch-api` | `launch_api` |
 | agent | `agent-<az>-1`.. for demo hosts; any `agent-<az>-<label>` may be run | `agent` |
 """
@@ -104,7 +104,7 @@ def _names(kind: Kind, region: Region) -> list[str]:
         case Kind.VANTAGE:
             return [f"vantage-{az}" for az in region.azs]
         case Kind.ENACTOR:
-            return [_enactor_name(region, number) for number in range(region.enactors)]
+            return [_of_az("enactor", region, number) for number in range(region.enactors)]
         case Kind.AUDIT:
             return ["audit"]
         case _:
@@ -119,7 +119,7 @@ def _fleet_names(kind: Kind, region: Region) -> list[str]:
         case Kind.TABLE_SERVICE:
             return [f"table-{number + 1}" for number in range(len(front_ends(region)))]
         case Kind.DROPLET_MANAGER:
-            return [f"manager-{az}" for az in region.azs]
+            return [_of_az("manager", region, number) for number in range(managers(region))]
         case Kind.LAUNCH_API:
             return ["launch-api"]
         case _:
@@ -150,9 +150,26 @@ def is_host_component(region: Region, name: str) -> bool:
     return region.fleet is not None and prefix == "agent" and is_host
 
 
-def _enactor_name(region: Region, number: int) -> str:
+def managers(region: Region) -> int:
+    """How many droplet managers the region has, those that stand by included."""
+    return len(region.azs) * region.fleet.managers_per_az if region.fleet is not None else 0
+
+
+def manager_place(region: Region, component: str) -> int:
+    """Which of the region's droplet managers `component` is, from 0: one an az in their order, then the second ones."""
+    return [_of_az("manager", region, number) for number in range(managers(region))].index(component)
+
+
+def manager_names(region: Region, az: str) -> tuple[str, ...]:
+    """The components that may have `az`."""
+    first, step = region.azs.index(az), len(region.azs)
+    return tuple(_of_az("manager", region, number) for number in range(first, managers(region), step))
+
+
+def _of_az(kind: str, region: Region, number: int) -> str:
+    """The `number`-th of a kind that goes round the azs, again and again."""
     round_, place = divmod(number, len(region.azs))
-    return f"enactor-{region.azs[place]}" + (f"-{round_ + 1}" if round_ else "")
+    return f"{kind}-{region.azs[place]}" + (f"-{round_ + 1}" if round_ else "")
 
 
 def _metrics(region: Region, place: int) -> HostPort | None:

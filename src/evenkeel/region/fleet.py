@@ -55,10 +55,14 @@ def manager_credentials(region: Region, az: str) -> pki.Credentials:
     return credentials
 
 
-def manager_of(region: Region, az: str) -> tuple[HostPort, HostPort]:
-    """Where the manager of `az` takes links, and where it takes calls."""
-    fleet, place = fleet_of(region), region.azs.index(az)
-    return fleet.managers[place], fleet.controls[place]
+def links_of(region: Region, az: str) -> tuple[HostPort, ...]:
+    """Where managers of `az` take links; only the one that has it listens there."""
+    return fleet_of(region).managers[region.azs.index(az) :: len(region.azs)]
+
+
+def controls_of(region: Region, az: str) -> tuple[HostPort, ...]:
+    """Where managers of `az` take calls, in the same order."""
+    return fleet_of(region).controls[region.azs.index(az) :: len(region.azs)]
 
 
 def front_end_port(region: Region) -> int:

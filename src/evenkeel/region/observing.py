@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from evenkeel.adapters.droplet_manager.control import RoleView
 from evenkeel.adapters.journal import FileJournal
 from evenkeel.adapters.lines import now_ms
 from evenkeel.adapters.plan_store.client import PlanFollower
@@ -117,6 +118,8 @@ class Observer:
         if not self._plans.is_up:
             seen = f"; the newest plan seen is {plan.generation}" if plan is not None else ""
             notes.append(f"the plan store does not answer: how far endpoints lag is not known{seen}")
+        leases, without_manager = await self._leases()
+        notes += without_manager
         return Picture(
             self._region.name,
             at_ms,
@@ -127,7 +130,7 @@ class Observer:
             dict(states),
             frozen,
             tuple(notes),
-            await self._leases(),
+            leases,
         )
 
     async def _endpoint(
@@ -176,13 +179,21 @@ class Observer:
         az = self._region.load_balancers[name].az
         return LoadBalancerView(name, az, standing, _number(first.get("capacity")), _number(first.get("load")))
 
-    async def _leases(self) -> tuple[LeaseView, ...]:
-        views = []
+    async def _leases(self) -> tuple[tuple[LeaseView, ...], list[str]]:
+        """By az, as the manager that has it says; and the azs that none has while some wait for them."""
+        views: dict[str, LeaseView] = {}
+        waiting: dict[str, list[str]] = {}
         for reply in await self._statuses(Kind.DROPLET_MANAGER):
-            with contextlib.suppress(msgspec.ValidationError):  # no tenure yet, or not a manager's reply
-                told = {**reply.get("fleet", {}), "covered": reply["covered"], "instances": reply["instances"]}
-                views.append(msgspec.convert(told, LeaseView))
-        return tuple(views)
+            with contextlib.suppress(msgspec.ValidationError, KeyError):  # not a manager's reply
+                role = msgspec.convert(reply["role"], RoleView)
+                if not role.is_holder:
+                    waiting.setdefault(role.az, []).append(role.component)
+                    continue
+                told = {**reply["fleet"], "covered": reply["covered"], "instances": reply["instances"]}
+                views[role.az] = replace(msgspec.convert(told, LeaseView), manager=role.component)
+        found = tuple(replace(view, standbys=tuple(waiting.get(az, ()))) for az, view in sorted(views.items()))
+        missing = [az for az in waiting if az not in views]
+        return found, [f"no manager has az {az}: {', '.join(waiting[az])} waiting" for az in missing]
 
     async def _statuses(self, kind: Kind) -> list[dict[str, Any]]:
         asked = [each for each in self._components if each.kind is kind and each.metrics is not None]

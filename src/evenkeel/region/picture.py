@@ -77,6 +77,8 @@ class LeaseView:
     recovering_for_s: float
     x_bound: float  # how far above the physical limit the recovery runs; 0 where there is none
     instances: dict[str, int] = field(default_factory=dict)  # by state
+    manager: str = ""  # the component that has the az
+    standbys: tuple[str, ...] = ()  # components that stand by for it
 
 
 @dataclass(frozen=True, slots=True)

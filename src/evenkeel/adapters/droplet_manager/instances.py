@@ -28,6 +28,7 @@ TELL_AGAIN_S = 2.0  # a host that has not echoed what it was told
 LOOK_EVERY_S = 0.25
 RECORDS_READ_S = 30.0  # what users asked to stop while nobody could be told
 RETRY_S = 1.0
+ENDED_KEPT_S = 120.0  # much longer than any listing is under way
 _OVER = (InstanceState.STOPPING, InstanceState.TERMINATED)
 
 
@@ -63,6 +64,7 @@ class Instances:
         self._by_id: dict[str, Instance] = {}
         self._moves: dict[str, tuple[InstanceState, str]] = {}  # to be recorded
         self._read_at_s = clock() + RECORDS_READ_S
+        self._ended: dict[str, float] = {}  # when each was known to be terminated, for a while
 
     # --- records --------------------------------------------------------------------------------------
 
@@ -72,11 +74,17 @@ class Instances:
         self.room.set_host(number, host.cpus, host.memory_mib, host.state is HostState.ACTIVE)
 
     def take_in(self, records: Iterable[Instance]) -> None:
-        """Instances as recorded: new ones are placed and told, changed ones told again."""
+        """Instances as recorded: new ones are placed and told, changed ones told again.
+
+        A listing that was long under way may be older than what is known by now; an end is never taken back by one.
+        """
         for record in records:
             number = self._roster.number(record.host)
             known = self._by_id.get(record.instance)
             if number is None or record.az != self._az or (known is None and _is_gone(record)):
+                continue
+            is_over = known.state in _OVER if known is not None else record.instance in self._ended
+            if is_over and record.state not in _OVER:
                 continue
             self._put(number, record, known)
 
@@ -87,6 +95,7 @@ class Instances:
         if _is_gone(record):
             self.room.free(number, record.spec)
             self._by_id.pop(record.instance, None)
+            self._ended[record.instance] = self._clock()
             on_host.instances.pop(record.instance, None)
             self._tell_anew(on_host)
             return
@@ -179,18 +188,21 @@ class Instances:
             try:
                 await self._record()
                 if self._clock() >= self._read_at_s:
+                    self._read_at_s = self._clock() + RECORDS_READ_S  # first: it may be wanted anew meanwhile
                     await self.read()
-                    self._read_at_s = self._clock() + RECORDS_READ_S
             except Superseded:
                 return
             except EvenkeelError:
                 wait_s = RETRY_S  # the storekeeper has heard why
+                self.read_soon()
             await asyncio.sleep(wait_s)
 
     async def read(self) -> None:
         """Take in all records anew. Raises as the store does."""
         records = await self._storekeeper.call(self._store.instances(self._az))
         self.take_in(records)
+        since_s = self._clock() - ENDED_KEPT_S
+        self._ended = {name: at_s for name, at_s in self._ended.items() if at_s >= since_s}
 
     def read_soon(self) -> None:
         """A write had no reply: what it did is to be looked up."""

@@ -20,7 +20,7 @@ from evenkeel.adapters.droplet_manager.joining import Joining, Register
 from evenkeel.adapters.droplet_manager.launching import Launching
 from evenkeel.adapters.droplet_manager.leases import Doing, LeaseDriver
 from evenkeel.adapters.droplet_manager.roster import Roster
-from evenkeel.adapters.droplet_manager.storekeeper import Storekeeper
+from evenkeel.adapters.droplet_manager.storekeeper import Storekeeper, beat_on
 from evenkeel.adapters.links.base import ManagerLinks
 from evenkeel.adapters.links.tcp import TcpManagerLinks
 from evenkeel.fleet.arrays import Ids, ids_of
@@ -54,6 +54,7 @@ class Seat:
     is_of_az: Callable[[str], bool]
     state_check_s: float = 0.0
     nats: str = ""
+    manager: str = ""  # whose tenure, for people
 
 
 class Manager:
@@ -143,10 +144,16 @@ class Manager:
     # --- life -----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take in the instances, then links. Raises as the store does; `OSError`, `Unreachable` for the links."""
+        """Take in the instances, then links. Raises as the store does; `OSError`, `Unreachable` for the links, none of
+        which is left open then."""
         await self.instances.read()
-        for links in self._links:
-            await links.start()
+        try:
+            for links in self._links:
+                await links.start()
+        except BaseException:
+            for links in self._links:
+                await links.stop()
+            raise
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping` is set, or another manager has taken over."""
@@ -253,6 +260,7 @@ class Manager:
             self.instances.count(),
             self.launching.waiting,
             self.storekeeper.trouble,
+            self._seat.manager,
         )
 
     async def hosts(self) -> tuple[HostView, ...]:
@@ -292,6 +300,18 @@ async def _until(event: asyncio.Event) -> None:
 async def opened(seat: Seat, tenure: Tenure) -> Manager:
     """The manager of `tenure`, with its inventory and its links. Raises as the store does, and `Superseded` where the
     tenure is somebody else's by now."""
+    opening = asyncio.ensure_future(_open(seat, tenure))
+    beating = asyncio.ensure_future(beat_on(seat.store, seat.az, tenure.epoch))
+    try:
+        await asyncio.wait((opening, beating), return_when=asyncio.FIRST_COMPLETED)
+        return opening.result() if opening.done() else beating.result()
+    finally:
+        opening.cancel()
+        beating.cancel()
+        await asyncio.gather(opening, beating, return_exceptions=True)
+
+
+async def _open(seat: Seat, tenure: Tenure) -> Manager:
     asked_at_s = seat.clock()
     now = await seat.store.tenure(seat.az)
     if now.epoch != tenure.epoch:

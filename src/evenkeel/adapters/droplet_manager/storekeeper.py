@@ -1,23 +1,25 @@
 """The manager's eye on its store: lost at the first call that fails, back when one succeeds; amnesty in between.
 
-The order on return is the contract (docs/explanation/recovery-contract.md): first who manages, by the store's word;
+It looks by beating: the write that says "I live" to standbys (`fleet.standby`) says here that the tenure stands. The
+order on return is the contract (docs/explanation/recovery-contract.md): first who manages, by the store's word;
 then the amnesty's one record; only then does the lease clock go on and is anything granted again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from evenkeel.fleet.manager import LeaseManager
+from evenkeel.fleet.standby import BEAT_EVERY_S
 from evenkeel.model.errors import EvenkeelError, StoreUnwritable, Unreachable
 from evenkeel.model.events import EventKind
 from evenkeel.model.fleet_policy import OnStoreLoss
 from evenkeel.ports.fleet import LeaseStore, Superseded
 from evenkeel.ports.journal import Journal
 
-LOOK_EVERY_S = 1.0
 RETRY_S = 0.5
 CAPACITY_EVERY_S = 30.0
 
@@ -67,20 +69,17 @@ class Storekeeper:
                 return
             except EvenkeelError as error:
                 self._lose(str(error))
-            await asyncio.sleep(RETRY_S if self.is_lost else LOOK_EVERY_S)
+            await asyncio.sleep(RETRY_S if self.is_lost else BEAT_EVERY_S)
 
     async def _look(self) -> None:
         asked_at_s = self._clock()
-        tenure = await self._store.tenure(self._az)
-        if tenure.epoch > self._manager.epoch:
-            self._superseded(f"{tenure.manager} has taken over in epoch {tenure.epoch}")
-            raise Superseded(f"epoch {self._manager.epoch} of az {self._az} is over")
+        await self.call(self._store.beat(self._az, self._manager.epoch))
         self._manager.store_seen(asked_at_s)
         if not self.is_lost:
             return
         amnesty = self._manager.store_back(self._clock())
         if amnesty is not None:
-            await self._store.record_amnesty(self._az, amnesty)
+            await self.call(self._store.record_amnesty(self._az, amnesty))
             self._manager.amnesty_recorded(True, self._clock())
         self.is_lost, self.trouble = False, ""
         lost_for_s = self._clock() - self._lost_at_s
@@ -100,3 +99,12 @@ class Storekeeper:
         if not self._manager.is_superseded:
             self._manager.superseded()
             self._journal.record(EventKind.SUPERSEDED, generation=self._manager.epoch, detail=why)
+
+
+async def beat_on(store: LeaseStore, az: str, epoch: int) -> NoReturn:
+    """For a manager that is still reading its inventory: it lives, however long that takes. Ends by `Superseded`, and
+    as the store does where that is no outage."""
+    while True:
+        with contextlib.suppress(Unreachable, StoreUnwritable):  # who reads the inventory finds that out too
+            await store.beat(az, epoch)
+        await asyncio.sleep(BEAT_EVERY_S)

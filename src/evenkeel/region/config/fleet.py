@@ -46,6 +46,8 @@ def build_fleet(
         endpoint=table.endpoint,
         managers=_listeners(entry, "manager-listen", table.manager_listen, MANAGER_PORT, azs, report),
         controls=_listeners(entry, "manager-control", table.manager_control, CONTROL_PORT, azs, report),
+        managers_per_az=table.managers_per_az,
+        takeover_after_s=table.takeover_after_s,
         launch_api=table.launch_api,
         policy=policy,
         hosts=table.hosts,
@@ -95,12 +97,15 @@ def _listeners(
     azs: tuple[str, ...],
     report: Report,
 ) -> tuple[HostPort, ...]:
-    """One address an az."""
+    """One address an az, and again one an az for every manager more that each has."""
+    each = entry.table.managers_per_az
     if given is None:
-        return tuple(HostPort(LOOPBACK, port_first + number) for number in range(len(azs)))
-    if azs and len(given) != len(azs):
-        what = f"{len(given)} addresses for {len(azs)} azs"
-        report.add(entry.place.at(key), what, "give one for the manager of each az, in their order")
+        return tuple(HostPort(LOOPBACK, port_first + number) for number in range(len(azs) * each))
+    if azs and len(given) != len(azs) * each:
+        so_many = f"{len(azs)} azs" + (f" with {each} managers each" if each > 1 else "")
+        then = ", then one for the second manager of each, and so on" if each > 1 else ""
+        what = f"{len(given)} addresses for {so_many}"
+        report.add(entry.place.at(key), what, f"give one for the manager of each az, in their order{then}")
     for index, address in enumerate(given):
         if address.host in UNSPECIFIED:
             what = f"{address} is no address to connect to"

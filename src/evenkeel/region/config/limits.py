@@ -8,6 +8,7 @@ ZONES_MAX = 1_000
 GROUPS_MAX = 1_000
 TEMPLATES_MAX = 1_000
 AZS_MAX = 16
+MANAGERS_MAX = 4  # of one az: one has it, the others stand by
 BACKENDS_MAX = 64
 PROCESSES_MAX = 64
 ADDRESSES_MAX = 8  # of one family, at one load balancer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evenkeel.model.health import ProbeKind
 from evenkeel.model.region import HostPort, Region, ServerKind
-from evenkeel.region.components import PORT_MAX, components, front_ends, played
+from evenkeel.region.components import PORT_MAX, Kind, components, front_ends, played
 from evenkeel.region.config.report import Place, Report
 from evenkeel.region.config.tables import Tables
 from evenkeel.region.config.zones import UNSPECIFIED
@@ -72,12 +72,13 @@ def _of_fleet(region: Region, tables: Tables) -> Iterator[Listener]:
     fleet, place = region.fleet, tables.fleet.place
     if fleet is None:
         return
+    names = [each.name for each in components(region) if each.kind is Kind.DROPLET_MANAGER]
     for key, what, addresses in (
-        ("manager-listen", "the links of manager", fleet.managers),
-        ("manager-control", "the control of manager", fleet.controls),
+        ("manager-listen", "the links of", fleet.managers),
+        ("manager-control", "the control of", fleet.controls),
     ):
-        for address, az in zip(addresses, region.azs, strict=False):
-            yield Listener(address, f"{what}-{az}", place.at(key))
+        for address, name in zip(addresses, names, strict=False):
+            yield Listener(address, f"{what} {name}", place.at(key))
     yield Listener(fleet.launch_api, "the launch API", place.at("launch-api"))
     for name in front_ends(region):
         load_balancer = region.load_balancers[name]

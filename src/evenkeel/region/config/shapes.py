@@ -48,6 +48,7 @@ from evenkeel.region.config.limits import (
     GROUPS_MAX,
     HOSTS_MAX,
     LOAD_BALANCERS_MAX,
+    MANAGERS_MAX,
     PROCESSES_MAX,
     TEMPLATES_MAX,
     ZONES_MAX,
@@ -340,10 +341,15 @@ class FleetTable(Table):
     """How leases are kept and recovered: `safe`, or as in October 2025; as the preset of [policy] by default."""
     term_s: Seconds | None = None
     """Seconds that a lease lasts, until a recovery stretches it; 300 by default."""
-    manager_listen: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX)] | None = None
-    """Where the manager of each az takes its agents' links (mutual TLS); 127.0.0.1:5331 and on by default."""
-    manager_control: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX)] | None = None
-    """Where the manager of each az takes launches from the launch API; 127.0.0.1:5351 and on by default."""
+    managers_per_az: Annotated[int, Field(ge=1, le=MANAGERS_MAX)] = 1
+    """Managers of each az, each a process of its own: one has the az, the others stand by for it."""
+    takeover_after_s: Annotated[float, Field(ge=2, le=3600)] = 5.0
+    """A manager that stands by takes over from one that the store has not heard of for so many seconds."""
+    manager_listen: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX * MANAGERS_MAX)] | None = None
+    """Where the manager of each az takes its agents' links (mutual TLS), then the second manager of each, and so on;
+    127.0.0.1:5331 and on by default."""
+    manager_control: Annotated[list[Listener], Field(min_length=1, max_length=AZS_MAX * MANAGERS_MAX)] | None = None
+    """Where they take launches from the launch API, in the same order; 127.0.0.1:5351 and on by default."""
     launch_api: Listener = Field(default="127.0.0.1:5340", validate_default=True)
     """Where the launch API answers HTTP."""
     hosts: Annotated[int, Field(ge=0, le=HOSTS_MAX)] = 0

@@ -14,7 +14,7 @@ from evenkeel.adapters.instances.host import HostInstances, demo_commands
 from evenkeel.adapters.instances.keeper import boot_s
 from evenkeel.model.events import EventKind
 from evenkeel.region.components import host_az
-from evenkeel.region.fleet import fleet_of, host_credentials, host_folder, manager_of
+from evenkeel.region.fleet import fleet_of, host_credentials, host_folder, links_of
 from evenkeel.region.runtime import Runtime
 
 
@@ -28,7 +28,7 @@ async def main(runtime: Runtime) -> None:
     place = Place(
         host=pki.Identity(region.name, pki.Role.HOST, host),
         manager=pki.Identity(region.name, pki.Role.MANAGER, az),
-        address=manager_of(region, az)[0],
+        addresses=links_of(region, az),
         credentials=host_credentials(region, host),
         nats=fleet.nats,
         join_token=lambda: runtime.secret("join"),
@@ -69,6 +69,7 @@ def _publish(runtime: Runtime, agent: Agent, instances: HostInstances, state: Li
     runtime.status.update(
         host=host,
         linked=lambda: state.is_up,
+        manager=lambda: state.manager,
         trouble=lambda: state.trouble,
         lease_left_s=lambda: round(agent.lease_left_s(boot_s()), 3),
         generation=lambda: agent.generation,

@@ -1,4 +1,8 @@
-"""`manager-<az>`: the droplet manager of an az. Takes the az over in the store, then leases, launches, recovers."""
+"""`manager-<az>`, `manager-<az>-2`..: a droplet manager. Stands by until its az is free, takes it over in the store,
+then leases, launches, recovers; and stands by again when another has taken over.
+
+A process that stands by takes calls, and says so. It does not listen for links: agents are refused by its kernel.
+"""
 
 from __future__ import annotations
 
@@ -8,53 +12,45 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
+from msgspec import to_builtins
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from evenkeel.adapters.droplet_manager.control import ControlService
+from evenkeel.adapters.droplet_manager.desk import Desk
 from evenkeel.adapters.droplet_manager.joining import Register
 from evenkeel.adapters.droplet_manager.manager import Manager, Seat, opened
 from evenkeel.adapters.pki import Authority
-from evenkeel.fleet.takeover import take_over
+from evenkeel.fleet.standby import Watch, look
 from evenkeel.model.errors import StoreUnwritable, Unreachable
 from evenkeel.model.events import EventKind
-from evenkeel.model.fleet import FleetStatus
+from evenkeel.model.fleet import FleetStatus, Tenure
+from evenkeel.model.region import HostPort
 from evenkeel.ports.fleet import LeaseStore, Superseded
-from evenkeel.region.components import host_az
+from evenkeel.region.components import host_az, manager_place
 from evenkeel.region.fleet import (
     authority_folder,
     fleet_of,
     manager_credentials,
-    manager_of,
     register_folder,
     table_service,
 )
 from evenkeel.region.runtime import Runtime
 
-RETRY_S = 1.0
+LOOK_EVERY_S = 1.0  # at who has the az
 TELL_EVERY_S = 5.0
 
 
-class _Current:
-    """The tenure under way, if there is one, for status and metrics."""
-
-    def __init__(self) -> None:
-        self.manager: Manager | None = None
-        self.waits_for = "the table service"
-
-    def fleet(self) -> dict[str, object]:
-        return asdict(self.manager.view().fleet) if self.manager is not None else {}
-
-    def view(self, key: str) -> object:
-        return getattr(self.manager.view(), key) if self.manager is not None else None
-
-
 class _Collector(Collector):
-    def __init__(self, current: _Current) -> None:
-        self._current = current
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     def collect(self) -> Iterator[Metric]:
-        manager = self._current.manager
+        is_holder = float(self._desk.view().is_holder)
+        yield GaugeMetricFamily(
+            "evenkeel_manager_has_az", "Whether this manager has its az; 0: it stands by", is_holder
+        )
+        manager = self._desk.manager
         if manager is None:
             return
         view = manager.view()
@@ -92,60 +88,112 @@ def _lease_metrics(fleet: FleetStatus) -> Iterator[Metric]:
 
 
 async def main(runtime: Runtime) -> None:
-    """Manage until told to stop. Raises `Superseded` where another manager takes the az over."""
-    current = _Current()
-    runtime.registry.register(_Collector(current))
-    runtime.status.update(
-        fleet=current.fleet,
-        waits_for=lambda: current.waits_for,
-        linked=lambda: current.view("linked"),
-        covered=lambda: current.view("covered"),
-        instances=lambda: current.view("instances"),
-        store_trouble=lambda: current.view("store_trouble"),
-    )
-    az = runtime.component.removeprefix("manager-")
+    """Stand by and manage, in turn, until told to stop. Raises `OSError` where it could not listen."""
+    place = manager_place(runtime.region, runtime.component)
+    az = runtime.region.azs[place % len(runtime.region.azs)]
+    desk = Desk(runtime.component, az)
+    _publish(runtime, desk)
+    fleet = fleet_of(runtime.region)
+    _check_can_listen(fleet.managers[place])
+    watch = Watch(f"{runtime.component}@{socket.gethostname()}", fleet.takeover_after_s, time.monotonic)
     async with table_service(runtime.region) as store:
-        manager = await _seated(runtime, az, store, current)
-        if manager is None:
-            return
-        control = ControlService(manager)
-        await control.start(manager_of(runtime.region, az)[1], runtime.secret("fleet"))
-        telling = asyncio.create_task(_tell_recoveries(runtime, manager))
+        seat = _seat(runtime, az, fleet.managers[place], store, watch.manager)
+        control = ControlService(desk)
+        await control.start(fleet.controls[place], runtime.secret("fleet"))
         try:
-            await manager.run(runtime.stopping)
+            while not runtime.stopping.is_set():
+                manager = await _seated(runtime, seat, watch, desk)
+                if manager is not None:
+                    await _manage(runtime, manager, desk)
+                    watch.superseded()
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
             await control.stop()
-        if manager.leases.is_superseded:
-            raise Superseded(f"another manager has taken az {az} over")
 
 
-async def _seated(runtime: Runtime, az: str, store: LeaseStore, current: _Current) -> Manager | None:
+def _publish(runtime: Runtime, desk: Desk) -> None:
+    def view(key: str) -> object:
+        return getattr(desk.manager.view(), key) if desk.manager is not None else None
+
+    runtime.registry.register(_Collector(desk))
+    runtime.status.update(
+        role=lambda: to_builtins(desk.view()),
+        fleet=lambda: asdict(desk.manager.view().fleet) if desk.manager is not None else {},
+        waits_for=lambda: desk.waits_for,
+        linked=lambda: view("linked"),
+        covered=lambda: view("covered"),
+        instances=lambda: view("instances"),
+        store_trouble=lambda: view("store_trouble"),
+    )
+
+
+def _check_can_listen(address: HostPort) -> None:
+    """A manager that could not take links must not take the az from one that can. Raises `OSError`."""
+    family, kind, protocol, _, at = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tried.bind(at)
+
+
+# --- standing by --------------------------------------------------------------------------------------
+
+
+async def _seated(runtime: Runtime, seat: Seat, watch: Watch, desk: Desk) -> Manager | None:
     """The manager of a tenure that was just taken; None where the process is told to stop before that."""
-    seat = _seat(runtime, az, store)
-    name = f"{runtime.component}@{socket.gethostname()}"
     # As long as a manager before this one may go on renewing without its store, and a term.
     extend_s = seat.policy.amnesty_max_s + seat.policy.term_max_s
+    telling = _StandbyTeller(runtime, seat.az)
     while not runtime.stopping.is_set():
         try:
-            tenure = await take_over(store, az, name, extend_s)
+            tenure = await look(seat.store, watch, seat.az, watch.manager, extend_s)
+            desk.seen, desk.waits_for = tenure or watch.seen, ""
             if tenure is not None:
-                current.manager = await opened(seat, tenure)
-                current.waits_for = ""
-                runtime.journal.record(
-                    EventKind.TOOK_OVER, generation=tenure.epoch, detail=f"manages az {az} in epoch {tenure.epoch}"
-                )
-                return current.manager
+                desk.manager = await opened(seat, tenure)
+                detail = f"manages az {seat.az} in epoch {tenure.epoch}"
+                runtime.journal.record(EventKind.TOOK_OVER, generation=tenure.epoch, detail=detail)
+                return desk.manager
+            telling.tell(watch.seen)
+        except Superseded as error:
+            watch.superseded()
+            runtime.log.warning("superseded", why=str(error))
         except (Unreachable, StoreUnwritable) as error:
-            if str(error) != current.waits_for:
-                current.waits_for = str(error)
+            watch.lost()
+            if str(error) != desk.waits_for:
+                desk.waits_for = str(error)
                 runtime.log.warning("waiting", why=str(error))
-        await _pause(runtime, RETRY_S)
+        await _pause(runtime, LOOK_EVERY_S)
     return None
 
 
-def _seat(runtime: Runtime, az: str, store: LeaseStore) -> Seat:
+class _StandbyTeller:
+    """Journals whom a manager stands by for, once for each tenure that it finds."""
+
+    def __init__(self, runtime: Runtime, az: str) -> None:
+        self._runtime, self._az = runtime, az
+        self._told = 0
+
+    def tell(self, seen: Tenure) -> None:
+        if seen.epoch == self._told:
+            return
+        self._told = seen.epoch
+        detail = f"stands by: {seen.manager} manages az {self._az} in epoch {seen.epoch}"
+        self._runtime.journal.record(EventKind.STANDS_BY, generation=seen.epoch, detail=detail)
+
+
+# --- managing -----------------------------------------------------------------------------------------
+
+
+async def _manage(runtime: Runtime, manager: Manager, desk: Desk) -> None:
+    """Until told to stop, or another manager has taken over."""
+    telling = asyncio.create_task(_tell_recoveries(runtime, manager))
+    try:
+        await manager.run(runtime.stopping)
+    finally:
+        desk.manager = None
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+def _seat(runtime: Runtime, az: str, address: HostPort, store: LeaseStore, name: str) -> Seat:
     region, fleet = runtime.region, fleet_of(runtime.region)
 
     def is_of_az(host: str) -> bool:
@@ -158,7 +206,7 @@ def _seat(runtime: Runtime, az: str, store: LeaseStore) -> Seat:
         store=store,
         journal=runtime.journal,
         clock=time.monotonic,
-        address=manager_of(region, az)[0],
+        address=address,
         credentials=manager_credentials(region, az),
         authority=Authority.at(authority_folder(region), region.name),
         register=Register(register_folder(region)),
@@ -166,6 +214,7 @@ def _seat(runtime: Runtime, az: str, store: LeaseStore) -> Seat:
         is_of_az=is_of_az,
         state_check_s=fleet.state_check_s,
         nats=fleet.nats,
+        manager=name,
     )
 
 

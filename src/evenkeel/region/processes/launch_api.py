@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from evenkeel.adapters.droplet_manager.control import ManagerClient
+from evenkeel.adapters.droplet_manager.client import ManagerClient
 from evenkeel.api.launches import LaunchDesk, launches_app
 from evenkeel.api.serving import listen, serve
-from evenkeel.region.fleet import fleet_of, manager_of, table_service
+from evenkeel.region.fleet import controls_of, fleet_of, table_service
 from evenkeel.region.runtime import Runtime
 
 
@@ -36,7 +36,7 @@ async def main(runtime: Runtime) -> None:
     runtime.status.update(launches=lambda: dict(counts), address=str(fleet.launch_api))
     token = runtime.secret("fleet")
     deadline_s = fleet.policy.launch_deadline_s
-    managers = {az: ManagerClient(manager_of(region, az)[1], token, deadline_s) for az in region.azs}
+    managers = {az: ManagerClient(controls_of(region, az), token, deadline_s) for az in region.azs}
     try:
         async with table_service(region) as store:
             desk = LaunchDesk(store, managers, fleet.limits, time.monotonic, counts)
