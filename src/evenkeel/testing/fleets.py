@@ -85,6 +85,8 @@ endpoint = "tables.fleet.example"
 hosts = {hosts}
 host-cpus = {host_cpus}
 term-s = {term_s}
+managers-per-az = {managers_per_az}
+takeover-after-s = {takeover_after_s}
 manager-listen = {managers}
 manager-control = {controls}
 launch-api = "{host}:5340"
@@ -242,7 +244,15 @@ def _state(pid: int) -> str:
 
 
 def write_fleet_region(
-    folder: Path, *, azs: int = 1, hosts: int = 2, host_cpus: int = 8, term_s: float = 6.0, database: str = ""
+    folder: Path,
+    *,
+    azs: int = 1,
+    hosts: int = 2,
+    host_cpus: int = 8,
+    term_s: float = 6.0,
+    database: str = "",
+    managers_per_az: int = 1,
+    takeover_after_s: float = 5.0,
 ) -> Path:
     """region.toml at loopback addresses drawn at random, so that several regions run side by side."""
     names = ["a", "b", "c"][: max(1, min(azs, AZS_MAX))]
@@ -258,8 +268,10 @@ def write_fleet_region(
             hosts=hosts,
             host_cpus=host_cpus,
             term_s=term_s,
-            managers=json.dumps([f"{host}:{5331 + n}" for n in range(len(names))]),
-            controls=json.dumps([f"{host}:{5351 + n}" for n in range(len(names))]),
+            managers_per_az=managers_per_az,
+            takeover_after_s=takeover_after_s,
+            managers=json.dumps([f"{host}:{5401 + n}" for n in range(len(names) * managers_per_az)]),
+            controls=json.dumps([f"{host}:{5451 + n}" for n in range(len(names) * managers_per_az)]),
             database=database,
         )
     )
@@ -268,10 +280,27 @@ def write_fleet_region(
 
 @contextlib.contextmanager
 def running_fleet(
-    folder: Path, *, azs: int = 1, hosts: int = 2, host_cpus: int = 8, term_s: float = 6.0, database: str = ""
+    folder: Path,
+    *,
+    azs: int = 1,
+    hosts: int = 2,
+    host_cpus: int = 8,
+    term_s: float = 6.0,
+    database: str = "",
+    managers_per_az: int = 1,
+    takeover_after_s: float = 5.0,
 ) -> Iterator[RunningFleet]:
     """Up until the block ends; its processes and its instances end with it. `database`: a PostgreSQL DSN."""
-    path = write_fleet_region(folder, azs=azs, hosts=hosts, host_cpus=host_cpus, term_s=term_s, database=database)
+    path = write_fleet_region(
+        folder,
+        azs=azs,
+        hosts=hosts,
+        host_cpus=host_cpus,
+        term_s=term_s,
+        database=database,
+        managers_per_az=managers_per_az,
+        takeover_after_s=takeover_after_s,
+    )
     fleet = RunningFleet(folder, load(path))
     fleet.start()
     try:
