@@ -31,8 +31,11 @@ from evenkeel.testing.postgres import Cluster, cluster
 
 MINUTES_MAX = 45.0  # terminated instances are described for an hour, and every one of them is asked for
 AZS = 2
+MANAGERS_PER_AZ = 2  # one has the az, one stands by
+TAKEOVER_AFTER_S = 2.0
 CLIENTS = 4
 TERM_S = 4.0
+CALM_SHARE = 0.3  # of the time, at first, managers are spared: leases end as they do under one manager
 HOST_CPUS = 4
 UP_DEADLINE_S = 60.0
 FINISH_S = 60.0  # what clients have begun when the faults end
@@ -88,7 +91,9 @@ class Chaos:
             tasks.create_task(judge.run(give_up))
             troubling = tasks.create_task(faults.run(faults_over))
             working = tasks.create_task(clients.run(CLIENTS, over, give_up))
-            await self._progress(minutes * 60)
+            await self._progress(minutes * 60 * CALM_SHARE)
+            faults.spares_managers = False
+            await self._progress(minutes * 60 * (1 - CALM_SHARE))
             faults_over.set()
             await troubling
             over.set()
@@ -239,7 +244,16 @@ def main() -> int:
         database = stack.enter_context(_database(asked.store))
         dsn = database.dsn if database is not None else ""
         fleet = stack.enter_context(
-            running_fleet(folder, azs=AZS, hosts=hosts, host_cpus=HOST_CPUS, term_s=TERM_S, database=dsn)
+            running_fleet(
+                folder,
+                azs=AZS,
+                hosts=hosts,
+                host_cpus=HOST_CPUS,
+                term_s=TERM_S,
+                managers_per_az=MANAGERS_PER_AZ,
+                takeover_after_s=TAKEOVER_AFTER_S,
+                database=dsn,
+            )
         )
         chaos = Chaos(fleet, database, asked.seed, AZS * hosts)
         asyncio.run(chaos.run(minutes))

@@ -27,6 +27,7 @@ class FleetFaults:
         self._fleet, self._database, self._counts = fleet, database, counts
         self._random = random.Random(seed)
         self._signals = Signals()
+        self.spares_managers = True
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Fault after fault until told to stop; then everything that is stopped goes on."""
@@ -45,7 +46,8 @@ class FleetFaults:
             await self._signals.heal()
 
     def _role(self) -> str:
-        return self._random.choices(ROLES, WEIGHTS)[0]
+        role = self._random.choices(ROLES, WEIGHTS)[0]
+        return "agent" if role == "manager" and self.spares_managers else role
 
     def _of(self, role: str) -> list[int]:
         """Its running processes that are not stopped."""

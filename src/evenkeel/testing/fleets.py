@@ -31,7 +31,7 @@ from evenkeel.adapters.table_service.http import HttpCaller
 from evenkeel.model.region import Region
 from evenkeel.region.config import load
 from evenkeel.region.fleet import fleet_of, host_folder
-from evenkeel.region.up_state import read_up_state
+from evenkeel.region.up_state import compiled_path, read_up_state
 
 AZS_MAX = 3
 STOP_DEADLINE_S = 30.0
@@ -187,7 +187,16 @@ class RunningFleet:
     def pids(self) -> dict[str, int]:
         """Running components by name, as the supervisor says."""
         state = read_up_state(self.region.state_dir)
-        return {name: each.pid for name, each in state.components.items() if each.pid} if state is not None else {}
+        known = {name: each.pid for name, each in state.components.items()} if state is not None else {}
+        return {name: pid for name, pid in known.items() if self._is_ours(pid, name)}
+
+    def _is_ours(self, pid: int, name: str) -> bool:
+        """Whether it is the component still: a pid is used again, and whoever has it is not to be killed."""
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return name.encode() in words and os.fsencode(str(compiled_path(self.region.state_dir))) in words
 
     def client(self, account: str) -> LaunchClient:
         """Raises `InputError` until the region's first start has made the account's token."""
