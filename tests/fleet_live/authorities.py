@@ -27,6 +27,11 @@ class Pki:
             found.accept(authority.issue(found.request(), Identity(self.region, role, name)))
         return found
 
+    def issued_joined(self, name: str, folder: Path) -> None:
+        """As if host `name` had joined with the key in `folder`."""
+        found = Credentials.at(folder, self.folder / "ca" / "ca.pem")
+        found.accept(self.authority.issue(found.request(), Identity(self.region, Role.HOST, name)))
+
     def host(self, name: str) -> Credentials:
         return self.issued(Role.HOST, name)
 

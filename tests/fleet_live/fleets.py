@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -75,11 +76,20 @@ class Fleet:
     journal: Told = field(default_factory=Told)
     state_check_s: float = 0.0
     nats: str = ""
-    address: HostPort = field(default_factory=lambda: HostPort("127.0.0.1", 0))
+    standbys: int = 0
+    addresses: list[HostPort] = field(default_factory=list)  # of the managers that may serve
     agents: dict[str, RunningAgent] = field(default_factory=dict)
     _manager: Manager | None = None
     _running: asyncio.Task[None] | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        # Where another may serve some day, agents have to know its address before it listens.
+        self.addresses = [free_port() if self.standbys else HostPort("127.0.0.1", 0) for _ in range(1 + self.standbys)]
+
+    @property
+    def address(self) -> HostPort:
+        return self.addresses[0]
 
     @property
     def pki(self) -> Pki:
@@ -92,7 +102,7 @@ class Fleet:
 
     # --- the manager ----------------------------------------------------------------------------------
 
-    def seat(self) -> Seat:
+    def seat(self, number: int = 0) -> Seat:
         return Seat(
             region=REGION,
             az=AZ,
@@ -100,7 +110,7 @@ class Fleet:
             store=self.store,
             journal=self.journal,
             clock=asyncio.get_running_loop().time,
-            address=self.address,
+            address=self.addresses[number],
             credentials=self.pki.manager(AZ),
             authority=self.pki.authority,
             register=Register(self.folder / "register"),
@@ -110,11 +120,11 @@ class Fleet:
             nats=self.nats,
         )
 
-    async def start_manager(self) -> Manager:
-        tenure = await take_over(self.store, AZ, "manager-a", self.policy.term_max_s)
+    async def start_manager(self, seat: int = 0) -> Manager:
+        tenure = await take_over(self.store, AZ, f"manager-a-{seat + 1}", self.policy.term_max_s)
         assert tenure is not None
-        self._manager = await opened(self.seat(), tenure)
-        self.address = self._manager.address
+        self._manager = await opened(self.seat(seat), tenure)
+        self.addresses[seat] = self._manager.address
         self._running = asyncio.create_task(self._manager.run(self._stopping))
         return self._manager
 
@@ -131,7 +141,7 @@ class Fleet:
         return Place(
             host=pki.Identity(REGION, pki.Role.HOST, name),
             manager=pki.Identity(REGION, pki.Role.MANAGER, AZ),
-            addresses=(self.address,),
+            addresses=tuple(self.addresses),
             credentials=pki.Credentials.at(folder, self.folder / "pki" / "ca" / "ca.pem"),
             nats=self.nats,
             join_token=lambda: token,
@@ -183,6 +193,12 @@ async def fleet(folder: Path, hosts: int = 2, **more: object) -> AsyncIterator[F
         yield made
     finally:
         await made.stop()
+
+
+def free_port() -> HostPort:
+    """Free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return HostPort("127.0.0.1", free.getsockname()[1])
 
 
 async def until(holds: Callable[[], bool], deadline_s: float = 20.0) -> None:

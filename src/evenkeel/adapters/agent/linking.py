@@ -32,7 +32,6 @@ RECEIVE_MAX_S = 0.25
 SILENCE_S = 2.0  # a contact that is unanswered for so long; a manager in peace answers within milliseconds
 LOOK_SOON_S = 1.0
 LOOK_EVERY_S = 30.0
-NATS_LOOK_EVERY_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,8 @@ async def keep_linked(
                 on_state(False, state.trouble)
             at = (at + 1) % len(place.addresses)
             attempts += 1
-            await _pause(agent, clock, stopping, _back_off_s(math.ceil(attempts / len(place.addresses)), chance))
+            rounds, rest = divmod(attempts, len(place.addresses))
+            await _pause(agent, clock, stopping, _back_off_s(0 if rest else rounds, chance))
             continue
         attempts, found = 0, None
         troubles.clear()
@@ -169,10 +169,9 @@ class Elsewhere:
     def __init__(self, place: Place, at: int, now_s: float, chance: random.Random) -> None:
         self.at = at
         self._place, self._chance = place, chance
-        # Over a NATS server it is the broker that knows who serves: asked only where contacts stay unanswered, and
-        # less often, since whoever serves has to sign the answer.
-        self._every_s = NATS_LOOK_EVERY_S if place.nats else LOOK_EVERY_S
-        self._next_s = math.inf if place.nats else now_s + self._spread_s(LOOK_EVERY_S)
+        # Over a NATS server whoever serves hears every host, and tells one with another's session to open a new one.
+        self._has_others = len(place.addresses) > 1 and not place.nats
+        self._next_s = now_s + self._spread_s(LOOK_EVERY_S)
         self._asked_at_s = math.inf  # the first contact since anything was heard
         self._tries = 0
         self._trying: asyncio.Task[AgentLink] | None = None
@@ -185,12 +184,10 @@ class Elsewhere:
     def answered(self) -> None:
         """The manager of the link spoke."""
         self._asked_at_s, self._tries = math.inf, 0
-        if self._place.nats:
-            self._next_s = math.inf
 
     def look(self, now_s: float) -> bool:
         """Go on looking; whether another manager has taken a link."""
-        if len(self._place.addresses) == 1:
+        if not self._has_others:
             return False
         if self._trying is not None:
             return self._is_found(now_s)
@@ -199,7 +196,7 @@ class Elsewhere:
             self._next_s = min(self._next_s, now_s + self._spread_s(LOOK_SOON_S))
         if now_s >= self._next_s:
             self._where = (self._where + 1) % len(self._place.addresses)
-            if self._where == self.at and not self._place.nats:
+            if self._where == self.at:
                 self._where = (self._where + 1) % len(self._place.addresses)
             self._trying = asyncio.ensure_future(connect(self._place, self._place.addresses[self._where]))
         return False
@@ -213,12 +210,10 @@ class Elsewhere:
         if not isinstance(error, EvenkeelError):
             tried.result()
         self._trying = None
-        wait_s = self._every_s
+        wait_s = LOOK_EVERY_S
         if self._tries:
             wait_s = min(wait_s, LOOK_SOON_S * 2.0**self._tries)
             self._tries = min(self._tries + 1, 20)
-        elif self._place.nats:
-            wait_s = math.inf
         self._next_s = now_s + self._spread_s(wait_s)
         return False
 
@@ -228,6 +223,10 @@ class Elsewhere:
             raise InternalError("nothing was found elsewhere")
         link, self._trying = self._trying.result(), None
         return link, self._where
+
+    @property
+    def is_trying(self) -> bool:
+        return self._trying is not None
 
     async def close(self) -> None:
         """End what is still being tried."""
@@ -255,6 +254,9 @@ async def _pause(agent: Agent, clock: Callable[[], float], stopping: asyncio.Eve
 
 
 def _back_off_s(attempts: int, chance: random.Random) -> float:
-    """Doubling, capped, and spread over all of it: a fleet that lost its manager must not come back in step."""
+    """Doubling, capped, and spread over all of it: a fleet that lost its manager must not come back in step.
+
+    `attempts` counts rounds through all the addresses; 0 is for the rest between two of them.
+    """
     full_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** min(attempts, 10))
     return full_s * chance.uniform(0.1, 1.0)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +38,14 @@ LAUNCH_MARGIN_S = 5.0  # beyond the manager's own launch deadline
 _OUTCOMES: dict[str, type[LaunchOutcome]] = {
     kind.__name__: kind for kind in (Launched, InsufficientCapacity, RequestLimitExceeded, Recovering)
 }
+
+
+class _Moved(Unreachable):
+    """A process does not answer, and the one at place `to` has the az by now."""
+
+    def __init__(self, text: str, to: int) -> None:
+        super().__init__(text)
+        self.to = to
 
 
 class ManagerClient:
@@ -90,9 +99,15 @@ class ManagerClient:
     async def _call(self, call: str, body: object, result: Any, deadline_s: float = CALL_DEADLINE_S) -> Any:
         ends_s = asyncio.get_running_loop().time() + deadline_s
         troubles: list[Unreachable] = []
-        for place in self._in_turn():
+        places = deque((self._serves + offset) % len(self._lines) for offset in range(len(self._lines)))
+        while places and len(troubles) < 2 * len(self._lines):
+            place = places.popleft()
             try:
                 found = await self._patiently(place, call, body, result, ends_s)
+            except _Moved as moved:
+                troubles.append(moved)
+                places.appendleft(moved.to)  # even where it stood by a moment ago
+                continue
             except Unreachable as error:
                 troubles.append(error)
                 continue
@@ -103,10 +118,6 @@ class ManagerClient:
         self._serves = (self._serves + 1) % len(self._lines)  # so that a deadline is not spent on the same one again
         raise Unreachable("; ".join(dict.fromkeys(map(str, troubles))))
 
-    def _in_turn(self) -> Iterator[int]:
-        first = self._serves
-        return ((first + offset) % len(self._lines) for offset in range(len(self._lines)))
-
     async def _patiently(self, place: int, call: str, body: object, result: Any, ends_s: float) -> Any:
         """The call at one process, given up where another has the az meanwhile."""
         line, clock = self._lines[place], asyncio.get_running_loop().time
@@ -116,17 +127,20 @@ class ManagerClient:
                 await asyncio.wait({task}, timeout=PATIENCE_S)
                 if task.done():
                     break
-                if await self._has_moved(place):
-                    raise Unreachable(f"manager at {line.address}: no answer to {call}, and another has the az")
+                moved_to = await self._other_holder(place)
+                if moved_to is not None:
+                    raise _Moved(f"manager at {line.address}: no answer to {call}, and another has the az", moved_to)
             return await task
         finally:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    async def _has_moved(self, place: int) -> bool:
-        others = [line for number, line in enumerate(self._lines) if number != place]
-        return any(role is not None and role.is_holder for role in await asyncio.gather(*map(_role, others)))
+    async def _other_holder(self, place: int) -> int | None:
+        others = [number for number in range(len(self._lines)) if number != place]
+        roles = await asyncio.gather(*(_role(self._lines[number]) for number in others))
+        holding = [number for number, role in zip(others, roles, strict=True) if role is not None and role.is_holder]
+        return holding[0] if holding else None
 
 
 async def _role(line: _Line) -> RoleView | None:

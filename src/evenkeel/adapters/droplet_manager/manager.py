@@ -151,8 +151,7 @@ class Manager:
             for links in self._links:
                 await links.start()
         except BaseException:
-            for links in self._links:
-                await links.stop()
+            await self.close_links()
             raise
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -171,8 +170,12 @@ class Manager:
                 task.cancel()
             await asyncio.gather(*tasks, watching, stop, return_exceptions=True)
             self.launching.drop_all()
-            for links in self._links:
-                await links.stop()
+            await self.close_links()
+
+    async def close_links(self) -> None:
+        """No host has a link to it any more, and none gets one."""
+        for links in self._links:
+            await links.stop()
 
     @property
     def address(self) -> HostPort:

@@ -94,7 +94,7 @@ async def main(runtime: Runtime) -> None:
     desk = Desk(runtime.component, az)
     _publish(runtime, desk)
     fleet = fleet_of(runtime.region)
-    _check_can_listen(fleet.managers[place])
+    check_can_listen(fleet.managers[place])
     watch = Watch(f"{runtime.component}@{socket.gethostname()}", fleet.takeover_after_s, time.monotonic)
     async with table_service(runtime.region) as store:
         seat = _seat(runtime, az, fleet.managers[place], store, watch.manager)
@@ -126,7 +126,7 @@ def _publish(runtime: Runtime, desk: Desk) -> None:
     )
 
 
-def _check_can_listen(address: HostPort) -> None:
+def check_can_listen(address: HostPort) -> None:
     """A manager that could not take links must not take the az from one that can. Raises `OSError`."""
     family, kind, protocol, _, at = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as tried:
