@@ -22,10 +22,12 @@ from evenkeel.adapters.logs import log_path
 from evenkeel.adapters.secrets import make_missing_secrets, secret_names
 from evenkeel.adapters.status_client import fetch, fetch_status
 from evenkeel.model.errors import Unreachable
-from evenkeel.model.region import HostPort, Region
+from evenkeel.model.region import FleetSettings, HostPort, Region
+from evenkeel.region.addresses import listens, purpose
 from evenkeel.region.compiled import dump_compiled
-from evenkeel.region.components import component, components
+from evenkeel.region.components import Kind, component, components, manager_names, manager_place
 from evenkeel.region.config import load
+from evenkeel.region.fleet import controls_of, links_of
 from evenkeel.region.up import run_component_arguments
 from tests.cli.running import evenkeel, write_region
 from tests.up.regions import small_region
@@ -197,6 +199,21 @@ def test_components_are_named_in_the_order_they_start_with_a_port_each(tmp_path:
     assert [each.metrics.port for each in found if each.metrics] == list(range(9000, 9012))
     assert [each.wave for each in found] == sorted(each.wave for each in found)
     assert all(each.metrics is None for each in components(replace(region, metrics_port_base=0)))
+
+
+def test_each_managers_component_has_its_az_its_name_and_its_addresses(tmp_path: Path) -> None:
+    links, controls = (tuple(HostPort("127.0.0.1", base + n) for n in range(4)) for base in (5331, 5351))
+    fleet = FleetSettings("tables.demo.", links, controls, HostPort("127.0.0.1", 5340), managers_per_az=2)
+    region = replace(small_region(tmp_path), azs=("a", "b"), fleet=fleet)
+    found = [each for each in components(region) if each.kind is Kind.DROPLET_MANAGER]
+    names = ["manager-a", "manager-b", "manager-a-2", "manager-b-2"]
+    assert [each.name for each in found] == names
+    assert [manager_place(region, name) for name in names] == [0, 1, 2, 3]
+    assert manager_names(region, "b") == ("manager-b", "manager-b-2")
+    assert links_of(region, "b") == (links[1], links[3])
+    assert controls_of(region, "a") == (controls[0], controls[2])
+    assert [listens(each, region) for each in found] == list(zip(links, controls, strict=True))
+    assert purpose(found[2], region) == "keeps the leases of hosts in az a, or stands by"
 
 
 def test_what_every_component_stands_on_imports_nothing_heavy() -> None:

@@ -101,7 +101,7 @@ def _listeners(
     each = entry.table.managers_per_az
     if given is None:
         return tuple(HostPort(LOOPBACK, port_first + number) for number in range(len(azs) * each))
-    if azs and len(given) != len(azs) * each:
+    if azs and entry.is_sound("managers-per-az") and len(given) != len(azs) * each:
         so_many = f"{len(azs)} azs" + (f" with {each} managers each" if each > 1 else "")
         then = ", then one for the second manager of each, and so on" if each > 1 else ""
         what = f"{len(given)} addresses for {so_many}"
