@@ -99,6 +99,8 @@ encoder = msgspec.msgpack.Encoder()
 _to_manager: msgspec.msgpack.Decoder[ToManagerFrame] = msgspec.msgpack.Decoder(ToManagerFrame)
 _to_agent: msgspec.msgpack.Decoder[ToAgentFrame] = msgspec.msgpack.Decoder(ToAgentFrame)
 _NUMBER_MAX = 2**63 - 1
+_EPOCH_MAX = 2**31 - 1
+_DURATION_MAX_S = 1e9  # and neither infinite nor NaN
 
 
 def read_at_manager(frame: bytes) -> ToManagerFrame:
@@ -109,17 +111,36 @@ def read_at_manager(frame: bytes) -> ToManagerFrame:
         raise Refusal(f"no frame of an agent's: {error}") from error
     if isinstance(message, ContactFrame):
         numbers = (message.sequence, message.generation, message.epoch, message.answers)
-        if min(numbers) < 0 or max(numbers) > _NUMBER_MAX or message.epoch > 2**31 - 1:
+        if min(numbers) < 0 or max(numbers) > _NUMBER_MAX or message.epoch > _EPOCH_MAX:
             raise Refusal("a contact with numbers that no agent has")
     return message
 
 
 def read_at_agent(frame: bytes) -> ToAgentFrame:
-    """Raises `Refusal`."""
+    """Raises `Refusal` for what is no frame of a manager's, or has numbers that no manager has."""
     try:
-        return _to_agent.decode(frame)
+        message = _to_agent.decode(frame)
     except msgspec.MsgspecError as error:
         raise Refusal(f"no frame of a manager's: {error}") from error
+    numbers: tuple[int, ...] = ()
+    durations: tuple[float, ...] = ()
+    match message:
+        case GrantFrame():
+            numbers = (message.generation, message.answers)
+            durations = (message.term_s, message.next_contact_s, message.poll_s, message.phase_s)
+        case WaitFrame():
+            numbers, durations = (
+                (message.answers,),
+                (max(message.after_s, 0.0),),
+            )  # its ETA is for people, and may be -1
+        case CallFrame():
+            numbers = (message.call,)
+        case RefusedFrame():
+            numbers = (message.answers,)
+    is_sane = 0 <= message.epoch <= _EPOCH_MAX and all(0 <= number <= _NUMBER_MAX for number in numbers)
+    if not is_sane or not all(0 <= duration_s <= _DURATION_MAX_S for duration_s in durations):
+        raise Refusal("a frame with numbers that no manager has")
+    return message
 
 
 # --- joining ----------------------------------------------------------------------------------------

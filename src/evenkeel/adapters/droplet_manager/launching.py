@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from evenkeel.adapters.droplet_manager.instances import Instances
+from evenkeel.adapters.droplet_manager.joining import CPUS_MAX, MEMORY_MIB_MAX
 from evenkeel.adapters.droplet_manager.roster import Roster
 from evenkeel.adapters.droplet_manager.storekeeper import Storekeeper
 from evenkeel.fleet.arrays import Ids, ids_of
 from evenkeel.fleet.launches import refusal
 from evenkeel.fleet.manager import LeaseManager
-from evenkeel.model.errors import EvenkeelError, Unreachable
+from evenkeel.model.errors import EvenkeelError, Refusal, Unreachable
 from evenkeel.model.fleet import (
     Instance,
-    InstanceSpec,
     Launched,
     LaunchOutcome,
     LaunchRequest,
@@ -34,7 +34,7 @@ from evenkeel.ports.fleet import LeaseStore
 
 NAME_LETTERS = 17  # 85 bits: two instances alike are not to be expected
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-DEMAND_KEPT_S = 10.0
+COUNT_MAX = 10_000  # as of the launch API
 ETA_UNKNOWN_S = -1.0
 
 
@@ -65,7 +65,9 @@ class Launching:
         self._waiting: dict[int, _Waiting] = {}
 
     async def launch(self, request: LaunchRequest) -> LaunchOutcome:
-        """What became of it, within the policy's launch deadline. Raises `Unreachable`, `Superseded`."""
+        """What became of it, within the policy's launch deadline. Raises `Unreachable`, `Superseded`; `Refusal` for a
+        size that no launch has."""
+        _check_size(request)
         before = await self._storekeeper.call(self._store.launch_of(request.account, request.token))
         if before:
             self._instances.placed(before)
@@ -164,6 +166,10 @@ def new_name() -> str:
     return "i-" + "".join(secrets.choice(_ALPHABET) for _ in range(NAME_LETTERS))
 
 
-def fits_a_host(spec: InstanceSpec, cpus: int, memory_mib: int) -> bool:
-    """Whether any host of that size could ever hold it."""
-    return 0 < spec.cpus <= cpus and 0 < spec.memory_mib <= memory_mib
+def _check_size(request: LaunchRequest) -> None:
+    """The launch API lets no such launch through; whoever comes by another way must not break the tables either."""
+    spec = request.spec
+    if not (0 < spec.cpus <= CPUS_MAX and 0 < spec.memory_mib <= MEMORY_MIB_MAX):
+        raise Refusal(f"an instance of {spec.cpus} cpus and {spec.memory_mib} MiB fits no host that there is")
+    if not 0 < request.count <= COUNT_MAX:
+        raise Refusal(f"{request.count} instances: a launch is of 1 to {COUNT_MAX}")
