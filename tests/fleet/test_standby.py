@@ -28,8 +28,8 @@ class World:
     reply_s: float = 0.0  # what a reply takes, half of it on the way there
     twin: TwinLeaseStore = field(default_factory=lambda: TwinLeaseStore(lambda: 0.0))
 
-    def watch(self, name: str) -> Watch:
-        return Watch(name, AFTER_S, lambda: self.now_s)
+    def watch(self, name: str, *, goes_first: bool = True) -> Watch:
+        return Watch(name, AFTER_S, lambda: self.now_s, goes_first)
 
     def look(self, watch: Watch) -> Tenure | None:
         """As the process does it."""
@@ -85,6 +85,12 @@ def test_an_az_that_nobody_ever_managed_is_taken_at_once() -> None:
     world = World()
     assert world.looks_for(world.watch("one"), 0.0) == 0.0
     assert world.holder == (1, "one")
+
+
+def test_where_the_first_manager_never_comes_up_another_takes_the_az_after_a_while() -> None:
+    world = World()
+    assert world.looks_for(world.watch("two", goes_first=False), 2 * AFTER_S) == AFTER_S
+    assert world.holder == (1, "two")
 
 
 def test_a_holder_whose_beat_advances_is_left_alone() -> None:

@@ -55,8 +55,8 @@ async def look(store: TenureStore, watch: Watching, az: str, manager: str, exten
 
 @dataclass(slots=True)
 class Watch:
-    """`Watching` by a clock. An az that nobody ever managed is taken at once; so is a tenure of `manager`'s own, from
-    before it was started or from a takeover whose reply was lost.
+    """`Watching` by a clock. An az that nobody ever managed is taken at once by the one that `goes_first`; a tenure of
+    `manager`'s own, from before it was started or from a takeover whose reply was lost, by anyone.
 
     After `superseded` a tenure under its own name is another process's (two were given one name), and is watched like
     anybody's; else the two would take over from each other without end.
@@ -65,6 +65,7 @@ class Watch:
     manager: str
     after_s: float
     clock: Callable[[], float]
+    goes_first: bool = True
     seen: Tenure = NOTHING_SEEN  # by the last look that was answered
     _asked_at_s: float = 0.0
     _same_since_s: float = math.inf
@@ -81,7 +82,8 @@ class Watch:
         if self._identity(seen) != self._identity(self.seen) or math.isinf(self._same_since_s):
             self._same_since_s = self.clock()
         self.seen = seen
-        return seen.epoch == 0 or self._is_own(seen) or self.silent_for_s >= self.after_s
+        is_free = seen.epoch == 0 and self.goes_first
+        return is_free or self._is_own(seen) or self.silent_for_s >= self.after_s
 
     async def tries(self, seen: Tenure) -> None:
         if self._own_from is None:

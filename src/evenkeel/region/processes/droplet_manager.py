@@ -95,7 +95,8 @@ async def main(runtime: Runtime) -> None:
     _publish(runtime, desk)
     fleet = fleet_of(runtime.region)
     check_can_listen(fleet.managers[place])
-    watch = Watch(f"{runtime.component}@{socket.gethostname()}", fleet.takeover_after_s, time.monotonic)
+    name = f"{runtime.component}@{socket.gethostname()}"
+    watch = Watch(name, fleet.takeover_after_s, time.monotonic, goes_first=place < len(runtime.region.azs))
     async with table_service(runtime.region) as store:
         seat = _seat(runtime, az, fleet.managers[place], store, watch.manager)
         control = ControlService(desk)
