@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evenkeel.adapters.agent.memory import Kept
 from evenkeel.adapters.fleet_messages import (
     AheadFrame,
     CallFrame,
@@ -144,6 +145,21 @@ def test_forged_replayed_and_stale_frames_of_a_host_change_no_lease_and_no_insta
             assert not world.manager.leases.is_superseded
             assert list(world.store.by_id) == [name]
             assert isinstance(await world.manager.launch(request("t-2")), Launched)
+
+    run(body)
+
+
+def test_a_host_whose_disk_was_lost_is_heard_again_however_many_contacts_it_had_made(tmp_path: Path) -> None:
+    async def body() -> None:
+        memory = tmp_path / "hosts" / "a-1" / "agent.json"
+        memory.parent.mkdir(parents=True)
+        memory.write_bytes(msgspec.json.encode(Kept(sequence=10**6)))
+        async with fleet(tmp_path, hosts=1) as world:
+            assert world.agents["a-1"].agent.sequence > 10**6
+            await world.agents["a-1"].kill()
+            memory.unlink()
+            world.start_agent("a-1")
+            await until(world.is_whole)
 
     run(body)
 
