@@ -91,9 +91,7 @@ class Chaos:
             tasks.create_task(judge.run(give_up))
             troubling = tasks.create_task(faults.run(faults_over))
             working = tasks.create_task(clients.run(CLIENTS, over, give_up))
-            await self._progress(minutes * 60 * CALM_SHARE)
-            faults.spares_managers = False
-            await self._progress(minutes * 60 * (1 - CALM_SHARE))
+            await self._progress(minutes * 60, faults)
             faults_over.set()
             await troubling
             over.set()
@@ -102,10 +100,11 @@ class Chaos:
                 self.ledger.finding("not converged", "clients got no answer without any fault")
             give_up.set()
 
-    async def _progress(self, seconds: float) -> None:
+    async def _progress(self, seconds: float, faults: FleetFaults) -> None:
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             await asyncio.sleep(min(TELL_EVERY_S, left_s))
+            faults.spares_managers = until_s - time.monotonic() > seconds * (1 - CALM_SHARE)
             counts = self.ledger.counts
             print(
                 f"    {max(0.0, until_s - time.monotonic()):5.0f} s left, {len(self.ledger.acknowledged)} instances, "
