@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup up test check-style bench chaos wheel clean
+.PHONY: help setup up test check-style bench chaos chaos-fleet wheel clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,11 @@ bench: setup ## every speed claim, both sides in one run (about 15 minutes)
 chaos: setup ## 30 minutes of faults against the embedded server, BIND and Knot in turn
 	sh tests/install-servers.sh
 	$(BIN)/python -m benchmarks.chaos --minutes 30
+
+chaos-fleet: setup ## 20 minutes of faults against a fleet, its tables in SQLite and in PostgreSQL
+	sh tests/install-servers.sh
+	$(BIN)/python -m benchmarks.chaos.fleet --minutes 10
+	$(BIN)/python -m benchmarks.chaos.fleet --minutes 10 --store postgres
 
 wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m build --no-isolation --wheel

@@ -16,6 +16,16 @@ from evenkeel.adapters.journal import JournalReader, journal_folder
 from evenkeel.adapters.lease_store import opening
 from evenkeel.model.errors import InputError, Unreachable
 from evenkeel.model.events import EventKind
+from evenkeel.model.fleet import (
+    Amnesty,
+    Granted,
+    Host,
+    HostState,
+    Instance,
+    InstanceSpec,
+    InstanceState,
+    first_generation,
+)
 from evenkeel.testing.fleets import LaunchClient, Reply, RunningFleet, running_fleet, write_fleet_region
 from evenkeel.testing.postgres import Cluster, cluster
 from tests.servers import or_skipped
@@ -163,6 +173,26 @@ def test_a_server_that_is_away_may_come_later_and_is_no_wrong_input(tmp_path: Pa
     assert time.monotonic() - began_s < DEADLINE_S
 
 
+async def worked(dsn: str) -> None:
+    """Every call that writes."""
+    store = opening.opened(dsn)
+    try:
+        await opening.check(store)
+        await store.join(Host(0, "a-1", "a", 8, 1024))
+        await store.set_state("a", "a-1", HostState.ACTIVE)
+        assert await store.take("a", "manager-a", 0, 60.0)
+        await store.beat("a", 1)
+        await store.record_grants("a", 1, [Granted(0, first_generation(1) + 1)])
+        await store.record_amnesty("a", Amnesty(1, first_generation(1) + 1, 60.0))
+        await store.record_capacity("a", 1, 20.0)
+        await store.place("a", 1, [Instance("i-1", "one", "t-1", InstanceSpec(), "a", "a-1", 1)])
+        await store.set_instance("a", 1, "i-1", InstanceState.RUNNING)
+        await store.ask_to_stop("one", "i-1")
+        assert [each.state for each in await store.launch_of("one", "t-1")] == [InstanceState.STOPPING]
+    finally:
+        store.close()
+
+
 def test_a_role_that_may_not_make_tables_works_on_those_that_were_made_for_it(postgres: Cluster) -> None:
     with psycopg.connect(postgres.dsn, autocommit=True) as db:
         db.execute("CREATE ROLE fleet_owner LOGIN")
@@ -173,7 +203,7 @@ def test_a_role_that_may_not_make_tables_works_on_those_that_were_made_for_it(po
         db.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         db.execute("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO fleet_user")
         db.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO fleet_user")
-    asyncio.run(checked(f"host={postgres.folder} user=fleet_user dbname=fleet"))
+    asyncio.run(worked(f"host={postgres.folder} user=fleet_user dbname=fleet"))
 
 
 def test_a_front_end_run_alone_ends_with_exit_code_2_at_a_wrong_database(postgres: Cluster, tmp_path: Path) -> None:
