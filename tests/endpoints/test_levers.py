@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evenkeel.endpoints.cleanup import clean_up
 from evenkeel.endpoints.enactor import Enacted, enact_endpoint
 from evenkeel.endpoints.levers import pin, repair, rollback, unpin
 from evenkeel.model.errors import Refusal
-from evenkeel.model.plan import Layout
+from evenkeel.model.plan import Answer, Layout, Plan
 from evenkeel.model.policy import SAFE
 from evenkeel.model.records import RecordType, RRset
 from evenkeel.model.transactions import AddRRs, DeleteName, DeleteRRset, Transaction
@@ -52,6 +54,51 @@ def test_rollback_puts_the_previous_answer_back_and_holds_it(layout: Layout) -> 
     assert addresses(server.twin.state) == plan_at(1, "db").endpoints[DB].answer.a
     assert fence(server.twin.state).pinned
     assert fence(server.twin.state).generation == 2  # generations never go back
+
+
+@LAYOUTS
+def test_rollback_restores_the_weights_of_the_previous_answer(layout: Layout) -> None:
+    """A flat answer came back with all its addresses alike, whatever their capacity."""
+    server = PausingServer()
+    for generation, weights in ((1, (3, 1)), (2, (1, 2)), (3, (1, 1))):
+        publish(server, weighted(generation, weights, layout))
+    operator = guarded(server, SAFE, "operator")
+    for expected in ("a=1,2", "", "a=1,2"):  # each rollback makes what it replaces the previous answer
+        assert finish(rollback(DB, operator, server)).changed
+        assert finish(operator.standing(DB)).weights == expected
+
+
+def test_weights_do_not_stay_behind_where_the_previous_answer_has_none_beside_it() -> None:
+    server = PausingServer()
+    publish(server, weighted(1, (3, 1), Layout.FLAT))
+    publish(server, weighted(2, (1, 1), Layout.FLAT))
+    assert reading(server.twin.state, DB).rollback_weights == "a=3,1"
+    publish(server, weighted(3, (1, 1), Layout.TREE, members=3))
+    assert reading(server.twin.state, DB).rollback_weights == ""
+    publish(server, weighted(4, (1, 1), Layout.FLAT))
+    assert reading(server.twin.state, DB).rollback == f"g3._tree.{DB}"
+
+
+def weighted(generation: int, weights: tuple[int, int], layout: Layout, members: int = 2) -> Plan:
+    plan = plan_at(generation, "db", layout=layout, members=members)
+    planned = plan.endpoints[DB]
+    answer = replace(planned.answer, a_weights=weights + (1,) * (members - 2))
+    return replace(plan, endpoints={DB: replace(planned, answer=answer)})
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "a=1,x", "a=0,2", "a=1,2,3", "aaaa=9,9", "nonsense", "a=²,1"])
+def test_weights_that_a_foreign_hand_broke_count_as_alike(text: str) -> None:
+    answer = Answer.weighed(60, ("10.0.0.1", "10.0.0.2"), (), text)
+    assert answer.a_weights == (1, 1)
+
+
+@given(st.lists(st.integers(1, 10**9), max_size=4), st.lists(st.integers(1, 10**9), max_size=4))
+def test_the_text_of_weights_reads_back_as_the_same_shares(a: list[int], aaaa: list[int]) -> None:
+    names = [tuple(f"{prefix}{n}" for n in range(len(weights))) for prefix, weights in (("10.0.0.", a), ("::", aaaa))]
+    answer = Answer(60, names[0], tuple(a), names[1], tuple(aaaa))
+    again = Answer.weighed(60, names[0], names[1], answer.weights_text())
+    assert again.weights_text() == answer.weights_text()
+    assert not answer.weights_text() or again == answer
 
 
 def test_rollback_to_a_node_that_is_gone_is_refused_with_the_reason() -> None:

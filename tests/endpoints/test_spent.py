@@ -111,6 +111,8 @@ def test_nodes_stay_bounded_in_any_order_of_changes_and_exchanges(
             assert spent.nodes <= spent.nodes_max + workers_max
             # What stands: kept, counted, being built, and one an endpoint of the first publication.
             assert region.nodes <= endpoints * (KEPT + 1) + spent.nodes + workers_max
+    for worker in region.workers:
+        worker.close()
 
 
 def without_pause(region: Region, lane: Lane, plans: int = 150) -> int:

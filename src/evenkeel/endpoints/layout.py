@@ -4,7 +4,7 @@
     g146._tree.<endpoint>        tree: the node of generation 146, its addresses
     _weights.<owner>             TXT: weights of the addresses at <owner>, absent where they are alike
     _fence.<endpoint>            TXT: who published which generation last; exactly one
-    _rollback.<endpoint>         the previous answer: CNAME to its node, or addresses
+    _rollback.<endpoint>         the previous answer: CNAME to its node, or addresses (and their weights, as above)
     _lock.<endpoint>             TXT: October 2025's lock, "host epoch"
     _freeze.<zone>               TXT: the kill switch; every write requires its absence
 
@@ -196,13 +196,18 @@ def _rollback_set(standing: Standing, target: Target) -> tuple[Change, ...]:
     if not standing.size or is_shown(target, standing):
         return ()
     ttl_s = target.answer.ttl_s
+    weights = "" if reading.target else reading.weights  # a node has its own beside it
+    weighed: tuple[Change, ...] = ()
+    if weights or reading.rollback_weights:
+        weighed = replaced(weights_name(pointer), TXT, ttl_s, _as_rdatas(weights))
     if reading.target:
         changes = (DeleteRRset(pointer, A), DeleteRRset(pointer, AAAA))
-        return (*changes, *replaced(pointer, CNAME, ttl_s, (reading.target,)))
+        return (*changes, *replaced(pointer, CNAME, ttl_s, (reading.target,)), *weighed)
     return (
         DeleteRRset(pointer, CNAME),
         *replaced(pointer, A, ttl_s, reading.a),
         *replaced(pointer, AAAA, ttl_s, reading.aaaa),
+        *weighed,
     )
 
 

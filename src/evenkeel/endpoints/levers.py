@@ -117,13 +117,7 @@ async def _rollback_target(endpoint: str, standing: Standing, server: ZoneServer
     if reading.rollback:
         return _node_target(endpoint, await server.read_node(reading.rollback))
     if reading.rollback_a or reading.rollback_aaaa:
-        answer = Answer(
-            ROLLBACK_TTL_S,
-            reading.rollback_a,
-            (1,) * len(reading.rollback_a),
-            reading.rollback_aaaa,
-            (1,) * len(reading.rollback_aaaa),
-        )
+        answer = Answer.weighed(ROLLBACK_TTL_S, reading.rollback_a, reading.rollback_aaaa, reading.rollback_weights)
         return Target(endpoint, Layout.FLAT, answer, "")
     return None
 

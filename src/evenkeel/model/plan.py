@@ -45,6 +45,14 @@ class Answer:
         if len(self.a) != len(self.a_weights) or len(self.aaaa) != len(self.aaaa_weights):
             raise InternalError(f"an answer needs one weight an address: {self!r}")
 
+    @classmethod
+    def weighed(cls, ttl_s: int, a: tuple[str, ...], aaaa: tuple[str, ...], weights: str) -> Answer:
+        """The answer of which `weights` is the `weights_text`. A family that it gives no good weights has 1 each."""
+        given = dict(part.split("=", 1) for part in weights.split(";") if "=" in part)
+        return cls(
+            ttl_s, a, _weights_of(given.get("a", ""), len(a)), aaaa, _weights_of(given.get("aaaa", ""), len(aaaa))
+        )
+
     @property
     def size(self) -> int:
         """Addresses of both families."""
@@ -63,6 +71,12 @@ class Answer:
             return ""
         families = (("a", self.a_weights), ("aaaa", self.aaaa_weights))
         return ";".join(f"{family}={','.join(map(str, weights))}" for family, weights in families if weights)
+
+
+def _weights_of(text: str, count: int) -> tuple[int, ...]:
+    numbers = text.split(",")
+    good = len(numbers) == count and all(each.isascii() and each.isdigit() and int(each) for each in numbers)
+    return tuple(map(int, numbers)) if good else (1,) * count
 
 
 @dataclass(frozen=True, slots=True)

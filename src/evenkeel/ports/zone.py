@@ -110,6 +110,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     rollback: str = ""  # target of the rollback pointer (`tree`)
     rollback_a: tuple[str, ...] = ()  # the previous answer (`flat`)
     rollback_aaaa: tuple[str, ...] = ()
+    rollback_weights: str = ""
 
 
 class NodeReading(msgspec.Struct, frozen=True, gc=False):

@@ -287,6 +287,7 @@ def reading(state: ZoneState, endpoint: str) -> Reading:
         rollback="".join(state.texts(rollback, "CNAME")),
         rollback_a=state.texts(rollback, "A"),
         rollback_aaaa=state.texts(rollback, "AAAA"),
+        rollback_weights="".join(state.texts("_weights." + rollback, "TXT")[:1]),
     )
 
 

@@ -55,6 +55,7 @@ _SLOTS = (
     "rollbacks",
     "rollback_a",
     "rollback_aaaa",
+    "rollback_weights",
     "freezes",
 )
 
@@ -73,12 +74,13 @@ class Held:
     rollbacks: Texts
     rollback_a: Texts
     rollback_aaaa: Texts
+    rollback_weights: Texts
     freezes: Texts  # the zone's kill switch, at the entry of the zone's own name
     nodes: dict[str, Node] | None  # by first label; None for the many that have no tree
 
     def __init__(self) -> None:
         self.fences = self.locks = self.targets = self.a = self.aaaa = self.weights = ()
-        self.rollbacks = self.rollback_a = self.rollback_aaaa = self.freezes = ()
+        self.rollbacks = self.rollback_a = self.rollback_aaaa = self.rollback_weights = self.freezes = ()
         self.nodes = None
 
     def copy(self) -> Held:
@@ -88,7 +90,7 @@ class Held:
         twin.fences, twin.locks, twin.targets = self.fences, self.locks, self.targets
         twin.a, twin.aaaa, twin.weights = self.a, self.aaaa, self.weights
         twin.rollbacks, twin.rollback_a, twin.rollback_aaaa = self.rollbacks, self.rollback_a, self.rollback_aaaa
-        twin.freezes = self.freezes
+        twin.rollback_weights, twin.freezes = self.rollback_weights, self.freezes
         if self.nodes is not None:
             twin.nodes = {label: node.copy() for label, node in self.nodes.items()}
         return twin
@@ -130,6 +132,7 @@ _SLOT_OF: dict[tuple[str, str], str] = {
     ("_rollback", "CNAME"): "rollbacks",
     ("_rollback", "A"): "rollback_a",
     ("_rollback", "AAAA"): "rollback_aaaa",
+    ("_weights_rollback", "TXT"): "rollback_weights",
 }
 _ADDRESSES = frozenset({"a", "aaaa", "rollback_a", "rollback_aaaa"})
 _PREFIXES = frozenset({"_fence", "_lock", "_freeze", "_rollback"})

@@ -66,6 +66,7 @@ class ZoneView:
             _one(held.rollbacks),
             held.rollback_a,
             held.rollback_aaaa,
+            _one(held.rollback_weights),
         )
 
     def node(self, name: str) -> NodeReading:
