@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from evenkeel.cli.main import app
 from evenkeel.model.errors import InputError
 from evenkeel.model.fleet_policy import FleetPreset
 from evenkeel.region.rehearsing.fleet import (
@@ -17,7 +19,9 @@ from evenkeel.region.rehearsing.fleet import (
     read_fleet,
     rehearse_fleet,
 )
+from evenkeel.region.rehearsing.fleet_sensitivity import fleet_sensitivity
 from evenkeel.sim.fleet.run import rehearse
+from evenkeel.ui.fleet_night import fleet_account, fleet_page, fleet_sensitivity_lines
 
 TIMES = 50
 
@@ -25,17 +29,7 @@ TIMES = 50
 @pytest.fixture(scope="module")
 def scenario() -> FleetScenario:
     full = read_fleet(fleet_scenarios()["act-two"])
-    night = full.night
-    small = replace(
-        night,
-        hosts=night.hosts // TIMES,
-        capacity_per_s=night.capacity_per_s / TIMES,
-        queued_max=night.queued_max // TIMES,
-        throttle_per_s=night.throttle_per_s / TIMES,
-        launches_per_s=night.launches_per_s / TIMES,
-        lasts_s=8 * 3600.0,
-    )
-    return replace(full, night=small)
+    return replace(full, night=replace(full.night.smaller(TIMES), lasts_s=8 * 3600.0))
 
 
 def test_under_october_every_lease_runs_out_the_managers_collapse_and_the_remedy_clears_it(
@@ -71,6 +65,36 @@ def test_under_the_safe_policy_no_lease_is_lost_and_launches_go_on_within_minute
     after_s = figures["launches_well_after_s"]
     assert isinstance(after_s, float)
     assert after_s <= 300
+
+
+def test_the_page_tells_the_night_under_both_policies(scenario: FleetScenario) -> None:
+    told: list[float] = []
+    outcomes = [rehearse_fleet(scenario, policy, on_progress=told.append) for policy in ("october-2025", "safe")]
+    assert told[0] >= 60.0  # of virtual time, minute by minute
+    assert len(told) > 2 * 450
+    october, safe = map(fleet_account, outcomes)
+    assert [each.is_bad for each in october] == [False, True, False, True, False, False]
+    assert "and at no moment did" in october[3].text
+    assert ["No lease has ended" in each.text for each in safe] == [False, True, False]
+    page = fleet_page(outcomes)
+    assert page.count("data-figure=") == 8
+    for part in ("throws the queues away", "the lease clock stood still", *(scenario.assumed)):
+        assert part in page
+
+
+def test_what_hangs_on_an_assumption_is_told_in_numbers(scenario: FleetScenario) -> None:
+    night = replace(scenario.night, hosts=scenario.night.hosts * 10, capacity_per_s=scenario.night.capacity_per_s * 10)
+    small = replace(scenario, night=night, others={"throttle-per-s": (40.0, 50.0)})
+    found = fleet_sensitivity(small, "safe")
+    assert [row["value"] for row in found["rows"]] == [40.0, 50.0]
+    assert [row["held_min_share"] for row in found["rows"]] == [1.0, 1.0]
+    assert len(fleet_sensitivity_lines(found)) == 4
+
+
+def test_options_that_say_nothing_about_a_fleet_are_refused() -> None:
+    ran = CliRunner().invoke(app, ["rehearse", "act-two", "--seeds", "1..9", "--trace", "t.txt"])
+    assert isinstance(ran.exception, InputError)
+    assert [problem.where for problem in ran.exception.problems] == ["--seeds", "--trace"]
 
 
 def test_a_fleets_scenario_tells_every_mistake_at_once(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evenkeel.cli.output import Json, is_terminal, print_json, say
-from evenkeel.model.errors import InputError
+from evenkeel.model.errors import InputError, Problem
 
 if TYPE_CHECKING:
+    from evenkeel.region.rehearsing.fleet import FleetOutcome, FleetScenario
     from evenkeel.region.rehearsing.reading import Scenario
     from evenkeel.region.rehearsing.rehearse import Outcome
 
@@ -59,7 +60,11 @@ def rehearse(
     elif not scenario:
         raise InputError.one("SCENARIO", "is missing", "give a file or a name; --list shows the ready ones")
     elif _is_fleet(scenario):
-        _run_fleet(scenario, policy, seed, json)
+        _refuse_for_fleet({"--seeds": seeds, "--markdown": markdown, "--trace": trace})
+        if sensitivity:
+            _fleet_sensitivity(scenario, policy, json)
+        else:
+            _run_fleet(scenario, policy, seed, report, json)
     elif seeds:
         _search(_read(scenario), _seeds(seeds), policy, workers, json)
     elif sensitivity:
@@ -88,20 +93,70 @@ def _is_fleet(text: str) -> bool:
     return fleet_path(text) is not None
 
 
-def _run_fleet(text: str, policy: str, seed: int | None, as_json: bool) -> None:
+def _run_fleet(text: str, policy: str, seed: int | None, report: Path | None, as_json: bool) -> None:
     """A scenario about a fleet: tables, no region, no DNS."""
-    from evenkeel.region.rehearsing.fleet import fleet_json, fleet_path, fleet_summary, read_fleet, rehearse_fleet
+    from evenkeel.region.rehearsing.fleet import fleet_json, rehearse_fleet
+
+    scenario = _read_fleet(text)
+    with _progress(scenario.title, int(scenario.night.lasts_s), as_json) as tell:
+        outcome = rehearse_fleet(scenario, policy, seed, lambda now_s: tell(int(now_s), ""))
+    if report is not None:
+        _write_fleet_report(outcome, policy, seed, report, as_json)
+    if as_json:
+        print_json(fleet_json(outcome))
+    else:
+        from evenkeel.ui.fleet_night import fleet_summary
+
+        say("\n".join(fleet_summary(outcome)))
+    if not outcome.is_good:
+        raise typer.Exit(1)
+
+
+def _write_fleet_report(outcome: FleetOutcome, policy: str, seed: int | None, report: Path, as_json: bool) -> None:
+    """The night; beside the same under the other policy, where none was asked for."""
+    from evenkeel.model.fleet_policy import FleetPreset
+    from evenkeel.region.rehearsing.fleet import rehearse_fleet
+    from evenkeel.ui.fleet_night import fleet_page
+
+    scenario, outcomes = outcome.scenario, [outcome]
+    for preset in () if policy else FleetPreset:
+        if preset is not outcome.preset:
+            with _progress(f"the same under {preset}", int(scenario.night.lasts_s), as_json) as tell:
+                outcomes.append(rehearse_fleet(scenario, preset, seed, lambda now_s: tell(int(now_s), "")))
+    report.write_text(fleet_page(outcomes), encoding="utf-8")
+
+
+def _fleet_sensitivity(text: str, policy: str, as_json: bool) -> None:
+    from evenkeel.region.rehearsing.fleet_sensitivity import fleet_sensitivity, fleet_swings
+    from evenkeel.ui.fleet_night import fleet_sensitivity_lines
+
+    scenario = _read_fleet(text)
+    with _progress("assumptions", 1 + len(fleet_swings(scenario)), as_json) as tell:
+        found = fleet_sensitivity(scenario, policy, lambda done: tell(done, ""))
+    if as_json:
+        print_json(found)
+    else:
+        say("\n".join(fleet_sensitivity_lines(found)))
+
+
+def _read_fleet(text: str) -> FleetScenario:
+    from evenkeel.region.rehearsing.fleet import fleet_path, read_fleet
 
     path = fleet_path(text)
     if path is None:  # `_is_fleet` found it
         raise InputError.one(text, "is gone", "give the file again")
-    outcome = rehearse_fleet(read_fleet(path), policy, seed)
-    if as_json:
-        print_json(fleet_json(outcome))
-    else:
-        say("\n".join(fleet_summary(outcome)))
-    if not outcome.is_good:
-        raise typer.Exit(1)
+    return read_fleet(path)
+
+
+def _refuse_for_fleet(given: dict[str, object]) -> None:
+    """Options that say nothing about a fleet."""
+    problems = [
+        Problem(option, "is not for scenarios about a fleet", "leave it out; --report, --sensitivity and --json are")
+        for option, value in given.items()
+        if value
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 # --- one run --------------------------------------------------------------------------------------------

@@ -86,6 +86,11 @@ class RetryManager:
         held: Generations = np.where(self.table.is_leased[ids], self.table.generation[ids], 0)
         return held
 
+    @property
+    def queued(self) -> int:
+        """Requests that wait for work."""
+        return self._queued
+
     # --- the levers of 4:14 AM --------------------------------------------------------------------------------
 
     def throttle(self, per_s: float | None) -> None:
@@ -272,7 +277,7 @@ class RetryManager:
             self.table.leased_count,
             int(np.count_nonzero(self.table.is_leased & ~self.table.is_heard)),
             self._store_is_lost,
-            self._queued,
+            self.queued,
             0,
             0.0,
             -1.0 if missing else 0.0,

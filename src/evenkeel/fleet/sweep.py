@@ -142,6 +142,11 @@ class SweepManager:
         return held
 
     @property
+    def queued(self) -> int:
+        """Requests that wait for work."""
+        return len(self._establish) + len(self._renew)
+
+    @property
     def octets(self) -> int:
         """Of all tables that grow with the number of hosts."""
         return (
@@ -545,7 +550,7 @@ class SweepManager:
             self.table.leased_count,
             int(np.count_nonzero(self.table.is_leased & ~self.table.is_heard)),
             self._lost_at_s is not None,
-            len(self._establish) + len(self._renew),
+            self.queued,
             self._called,
             self.estimate.per_s,
             eta_s,

@@ -191,6 +191,22 @@ def marked(figure: Figure, marks: Sequence[Mark]) -> Figure:
     return {"data": figure["data"], "layout": layout}
 
 
+def numbered(moments: Sequence[tuple[float, int, str]], close: float) -> list[Mark]:
+    """A mark for each moment: a value that grows with time, its number, and the time. Those less than `close` apart
+    share one: `1-3`."""
+    groups: list[list[tuple[float, int, str]]] = []
+    for each in sorted(moments):
+        if groups and each[0] - groups[-1][-1][0] < close:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return [Mark(group[0][2], _numbers([number for _, number, _ in group])) for group in groups]
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{min(numbers)}-{max(numbers)}"
+
+
 def zoomed(figure: Figure, start: str, end: str) -> Figure:
     """The figure showing this part first; a double click shows all of it."""
     axis = {**figure["layout"]["xaxis"], "range": [start, end]}

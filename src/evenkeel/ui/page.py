@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-from plotly.offline import get_plotlyjs
-
 from evenkeel import __version__
 from evenkeel.region.rehearsing.rehearse import Outcome, figures
 from evenkeel.sim.milestones import Reached
 from evenkeel.sim.script import Script, clock_text, seconds_text
 from evenkeel.sim.trace import Noted
-from evenkeel.ui.figures import Figure
 from evenkeel.ui.markup import Markup, element, joined, row, table
 from evenkeel.ui.rehearsed import figures_of
-from evenkeel.ui.style import STYLE
+from evenkeel.ui.shell import document, drawn_figure
 from evenkeel.ui.summary import step_text
 from evenkeel.ui.telling import TOLD_KINDS, main_endpoint, why_it_broke
 
 EVENTS_MAX = 300
-_DRAW = """
-document.querySelectorAll("[data-figure]").forEach(function (place) {
-  var figure = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-  Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]});
-});
-"""
 
 
 def page(outcomes: Sequence[Outcome]) -> str:
@@ -40,12 +29,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
         _assumptions(first),
         _again(outcomes),
     )
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{element('title', first.run.script.title)}<style>{STYLE}</style>"
-    )
-    scripts = f"<script>{get_plotlyjs()}</script><script>{_DRAW}</script>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}{scripts}</body></html>\n'
+    return document(first.run.script.title, body)
 
 
 def _head(outcome: Outcome) -> Markup:
@@ -89,7 +73,7 @@ def _tiles(outcome: Outcome) -> Markup:
 
 
 def _section_of(number: int, outcome: Outcome) -> Markup:
-    drawn = [_figure(f"figure-{number}-{place}", *each) for place, each in enumerate(figures_of(outcome))]
+    drawn = [drawn_figure(f"figure-{number}-{place}", *each) for place, each in enumerate(figures_of(outcome))]
     return element(
         "section",
         element("h2", "Under ", element("code", outcome.policy)),
@@ -138,18 +122,6 @@ def _milestone_row(number: int, each: Reached, script: Script) -> Markup:
         off = late + ("✓" if each.is_met else "✗")
     cells = (number, element("time", came), milestone.name, expected, off, milestone.source)
     return row(cells, ("", "", "", "", "", "quiet"), kind="" if each.is_met else "alarm")
-
-
-def _figure(name: str, figure: Figure, how_to_read: str) -> Markup:
-    # "</" would end the script element, whatever stands around it.
-    data = Markup(msgspec.json.encode(figure).decode().replace("</", "<\\/"))
-    place = element("div", kind="plot", data_figure=name)
-    return element(
-        "figure",
-        place,
-        element("figcaption", how_to_read),
-        element("script", data, type="application/json", id=name),
-    )
 
 
 def _invariants(outcome: Outcome) -> Markup:

@@ -9,7 +9,7 @@ from evenkeel.region.rehearsing.rehearse import Outcome
 from evenkeel.sim.clients import Suffered
 from evenkeel.sim.script import Script
 from evenkeel.sim.watching import Moment
-from evenkeel.ui.figures import Figure, Line, Mark, Span, Write, generations, marked, steps, zoomed
+from evenkeel.ui.figures import Figure, Line, Mark, Span, Write, generations, marked, numbered, steps, zoomed
 from evenkeel.ui.telling import main_endpoint
 
 DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - any day: figures show times of the scenario's own clock
@@ -52,20 +52,10 @@ def _at(script: Script, at_us: int) -> str:
 
 
 def _marks(outcome: Outcome, shown_us: int) -> list[Mark]:
-    """One line a milestone; those too close to be told apart share one, `1-3`."""
-    came = sorted((each.at_us, number + 1) for number, each in enumerate(outcome.milestones) if each.at_us >= 0)
-    groups: list[list[tuple[int, int]]] = []
-    for each in came:
-        if groups and each[0] - groups[-1][-1][0] < shown_us // 60:
-            groups[-1].append(each)
-        else:
-            groups.append([each])
+    """One line a milestone, numbered as in the table."""
     script = outcome.run.script
-    return [Mark(_at(script, group[0][0]), _numbers([number for _, number in group])) for group in groups]
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    return str(numbers[0]) if len(numbers) == 1 else f"{min(numbers)}-{max(numbers)}"
+    came = [(each.at_us, number + 1) for number, each in enumerate(outcome.milestones) if each.at_us >= 0]
+    return numbered([(at_us, number, _at(script, at_us)) for at_us, number in came], shown_us / 60)
 
 
 def _interesting(outcome: Outcome) -> tuple[int, int]:

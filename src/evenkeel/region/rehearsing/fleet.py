@@ -6,6 +6,7 @@ A file with a `[night]` table is about a fleet; it needs no region, for a fleet'
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,10 +54,12 @@ class NightTable(Table):
 
 
 class FleetAssumptionTable(Table):
-    """A number that is not public: what is assumed, and why."""
+    """A number that is not public: what is assumed, what else it may be, and why."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
     value: float | str
+    low: float | str | None = None
+    high: float | str | None = None
     why: Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -69,7 +72,7 @@ class FleetFile(Table):
 
 
 # Of each: the field of `Night`, whether it is a whole number, its bounds.
-_NUMBERS: dict[str, tuple[str, bool, float, float]] = {
+NUMBERS: dict[str, tuple[str, bool, float, float]] = {
     "hosts": ("hosts", True, 100, 10_000_000),
     "capacity-per-s": ("capacity_per_s", False, 0.1, 1e7),
     "renew-cost": ("renew_cost", False, 1e-6, 1.0),
@@ -96,6 +99,13 @@ class FleetScenario:
     leased_by_s: float
     tolerance_s: float
     assumed: dict[str, float | str]
+    reasons: dict[str, str]  # of each assumption
+    others: dict[str, tuple[float | str, ...]]  # what else each may be
+
+    def clock_text(self, at_s: float) -> str:
+        """`02:25`: the scenario's clock, so many seconds after its start."""
+        minutes = round((self.starts_s + at_s) / 60) % 1440
+        return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,18 @@ def read_fleet(path: Path) -> FleetScenario:
         at_s(file.night.leased_by),
         file.night.tolerance / SECOND_US,
         {each.name: each.value for each in file.assumption},
+        {each.name: each.why for each in file.assumption},
+        {each.name: tuple(v for v in (each.low, each.high) if v is not None) for each in file.assumption},
     )
+
+
+def number_of(name: str, value: float | str) -> float | int:
+    """An assumption's value as `Night` takes it. Raises `BadText`."""
+    _, is_whole, least, most = NUMBERS[name]
+    number = value if not isinstance(value, str) else span_us(value) / SECOND_US
+    if not least <= number <= most:
+        raise BadText(f"{value!r} is out of range", f"use {least:g} to {most:g}")
+    return round(number) if is_whole else float(number)
 
 
 def _numbers(file: FleetFile, report: Report) -> dict[str, Any]:
@@ -184,21 +205,21 @@ def _numbers(file: FleetFile, report: Report) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for index, each in enumerate(file.assumption):
         place = Place(("assumption", index), each.name)
-        if each.name not in _NUMBERS:
-            report.add(place.at("name"), f"{each.name!r} is no assumption", "use one of " + ", ".join(_NUMBERS))
+        if each.name not in NUMBERS:
+            report.add(place.at("name"), f"{each.name!r} is no assumption", "use one of " + ", ".join(NUMBERS))
             continue
-        name, is_whole, least, most = _NUMBERS[each.name]
-        try:
-            value = each.value if not isinstance(each.value, str) else span_us(each.value) / SECOND_US
-        except BadText as error:
-            report.add(place.at("value"), error.what, error.mend)
-            continue
+        name = NUMBERS[each.name][0]
         if name in found:
             report.add(place.at("name"), f"{each.name!r} is there twice", "leave one of them")
-        elif not least <= value <= most:
-            report.add(place.at("value"), f"{each.value!r} is out of range", f"use {least:g} to {most:g}")
-        found[name] = round(value) if is_whole else float(value)
-    missing = [name for name, (field, *_) in _NUMBERS.items() if field not in found]
+        for key, value in (("value", each.value), ("low", each.low), ("high", each.high)):
+            try:
+                number = number_of(each.name, value) if value is not None else None
+            except BadText as error:
+                report.add(place.at(key), error.what, error.mend)
+                continue
+            if key == "value":
+                found[name] = number
+    missing = [name for name, (field, *_) in NUMBERS.items() if field not in found]
     if missing:
         report.add(Place(("assumption",)), "is without " + ", ".join(missing), "assume each of them, and say why")
     return found
@@ -215,12 +236,18 @@ def preset_named(name: str, scenario: FleetScenario) -> FleetPreset:
         raise InputError.one("--policy", f"there is no fleet policy {name!r}", mend) from None
 
 
-def rehearse_fleet(scenario: FleetScenario, policy: str = "", seed: int | None = None) -> FleetOutcome:
-    """Rehearse the night; under the safe policy also what the sweep would do had every lease been lost."""
+def rehearse_fleet(
+    scenario: FleetScenario,
+    policy: str = "",
+    seed: int | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> FleetOutcome:
+    """Rehearse the night; under the safe policy also what the sweep would do had every lease been lost.
+    `on_progress` is told of the virtual seconds gone by. Raises `InputError` where there is no such policy."""
     began_s = time.perf_counter()
     preset = preset_named(policy, scenario)
     night = scenario.night if seed is None else replace(scenario.night, seed=seed)
-    came = live_through(night, preset)
+    came = live_through(night, preset, on_progress)
     worst = None
     if preset is FleetPreset.SAFE:
         worst = rehearse_scene(night.worst_case(WORST_CASE_TIMES)).x_bound
@@ -292,27 +319,3 @@ def fleet_milestones(outcome: FleetOutcome) -> list[dict[str, object]]:
             "met": outcome.is_good,
         }
     ]
-
-
-def fleet_summary(outcome: FleetOutcome) -> list[str]:
-    """The outcome for people."""
-    scenario, came = outcome.scenario, outcome.came
-
-    def clock(at_s: float | None) -> str:
-        if at_s is None:
-            return "never that night"
-        minutes = round((scenario.starts_s + at_s) / 60) % 1440
-        return f"{minutes // 60:02}:{minutes % 60:02} {scenario.clock}"
-
-    x = "-" if outcome.x_bound is None else f"{outcome.x_bound:.3f}"
-    lines = [
-        f"{scenario.title} (policy {outcome.preset})",
-        f"  leases held at the least    {came.measured.held_min:,} of {scenario.night.hosts:,}",
-        f"  every lease held again      {clock(came.leased_at_s)}",
-        f"  recovery over its limit     {x} of {came.bound_s / 60:.0f} min",
-        f"  launches well again         {clock(came.launches_well_at_s)}",
-        f"  launches that succeeded     {came.launched_share:.1%}",
-    ]
-    if outcome.sweep_x_bound is not None:
-        lines.append(f"  had every lease been lost   {outcome.sweep_x_bound:.3f} of the limit, by the sweep")
-    return [*lines, f"  {'as expected' if outcome.is_good else 'NOT as expected'}; {outcome.wall_s:.1f} s"]

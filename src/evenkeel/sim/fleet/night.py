@@ -6,6 +6,7 @@ Everything that is not public is a number of `Night`; the scenario's file names 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from evenkeel.model.fleet_policy import FLEET_PRESETS, FleetPolicy, FleetPreset
@@ -64,13 +65,25 @@ class Night:
             seed=self.seed,
         )
 
+    def smaller(self, times: float) -> Night:
+        """The same night of a fleet `times` smaller on managers as much smaller: it takes as long."""
+        return replace(
+            self,
+            hosts=max(1, round(self.hosts / times)),
+            capacity_per_s=self.capacity_per_s / times,
+            queued_max=max(1, round(self.queued_max / times)),
+            throttle_per_s=self.throttle_per_s / times,
+            launches_per_s=self.launches_per_s / times,
+        )
+
     def worst_case(self, times: float) -> Scene:
         """What amnesty spares the fleet: no lease is left when the store is back, and the sweep has to bring back all
-        of them. Of a fleet `times` smaller on a worker as much smaller, which takes as long."""
+        of them. Of a fleet `times` smaller."""
+        small = self.smaller(times)
         return Scene(
             "act two, every lease lost",
-            hosts=int(self.hosts / times),
-            capacity=((0.0, self.capacity_per_s / times),),
+            hosts=small.hosts,
+            capacity=((0.0, small.capacity_per_s),),
             policy=self.policy(FleetPreset.SAFE),
             lasts_s=3 * self.hosts / self.capacity_per_s,
             window_s=0.1,
@@ -90,9 +103,9 @@ class Came:
     launched_share: float
 
 
-def live_through(night: Night, preset: FleetPreset) -> Came:
-    """Rehearse the whole night."""
-    measured = rehearse(night.scene(preset))
+def live_through(night: Night, preset: FleetPreset, on_progress: Callable[[float], None] | None = None) -> Came:
+    """Rehearse the whole night. `on_progress` is told of the virtual time."""
+    measured = rehearse(night.scene(preset), on_progress)
     recovery_s = measured.leased_at_s
     return Came(
         measured,

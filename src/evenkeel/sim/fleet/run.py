@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -23,12 +24,12 @@ from evenkeel.fleet.terms import told
 from evenkeel.model.fleet import first_generation
 from evenkeel.model.fleet_policy import LeaseRecovery
 from evenkeel.sim.chance import Streams
-from evenkeel.sim.fleet.scene import Measured, Scene
+from evenkeel.sim.fleet.scene import Measured, Minute, Scene
 from evenkeel.sim.fleet.wheel import Wheel
 
 HELD_EVERY_MAX_S = 60.0
 BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
-LAUNCHES_JUDGED_EVERY_S = 60.0
+MINUTE_S = 60.0  # by which launches are judged, and the course of a run is kept
 LAUNCHES_WELL = 0.95  # of those asked within that time; some are still in line
 LEASED_AT_ONCE = 50_000  # at the start, so that they are not all in memory twice
 HOSTS_EVERY_S = 0.1  # between two looks at whose time has come
@@ -55,7 +56,8 @@ class FleetRun:
         self._to_hosts: deque[tuple[float, Replies, int]] = deque()
         self._calls: deque[tuple[float, Ids, int]] = deque()
         self._turned_away = self._launched_in_recovery = self._asked_before = self._launched_before = 0
-        self._launches_judged_s = 0.0
+        self._minute_began_s = 0.0
+        self._grants_before = 0
         self._held_last = 0
         self._sent = no_ids()  # contacts since the wheel was looked at
         self._debt = 0.0  # units that the worker is behind
@@ -117,10 +119,14 @@ class FleetRun:
 
     # --- time -------------------------------------------------------------------------------------------------
 
-    def run(self) -> Measured:
-        """To the end, or until every live host holds its lease where the scene says to stop then."""
-        scene = self.scene
+    def run(self, on_progress: Callable[[float], None] | None = None) -> Measured:
+        """To the end, or until every live host holds its lease where the scene says to stop then. `on_progress` is
+        told of the virtual time, every minute of it."""
+        scene, told_s = self.scene, 0.0
         while self.now_s < scene.lasts_s:
+            if on_progress is not None and self.now_s >= told_s + MINUTE_S:
+                told_s = self.now_s
+                on_progress(self.now_s)
             window_s = min(self._window_s(), scene.lasts_s - self.now_s)
             self._turn(window_s)
             if self.measured.leased_at_s is not None and scene.stops_when_leased:
@@ -154,7 +160,7 @@ class FleetRun:
             self._to_manager.clear()
         self._deliver_to_hosts(end_s)
         self.now_s = end_s
-        self._judge_launches()
+        self._judge_minute()
         self.measured.windows += 1
         self._count_held()
 
@@ -332,14 +338,16 @@ class FleetRun:
             if self.measured.leased_at_s is None:
                 self._launched_in_recovery += round(count * share)
 
-    def _judge_launches(self) -> None:
+    def _judge_minute(self) -> None:
         """Minute by minute: whether nearly all launches of the one before last went well."""
-        if self.now_s < self._launches_judged_s + LAUNCHES_JUDGED_EVERY_S:
+        if self.now_s < self._minute_began_s + MINUTE_S:
             return
-        measured = self.measured
+        self._minute_began_s = self.now_s
+        measured, grants = self.measured, self.measured.grants + self.manager.grants
         asked, launched = measured.launches_asked - self._asked_before, measured.launched - self._launched_before
         self._asked_before, self._launched_before = measured.launches_asked, measured.launched
-        self._launches_judged_s = self.now_s
+        established, self._grants_before = grants - self._grants_before, grants
+        measured.minutes.append(Minute(self.now_s, self._held_last, self.manager.queued, established, asked, launched))
         if self._store_back_at_s is None or launched < LAUNCHES_WELL * asked:
             measured.launches_well_at_s = None
         elif measured.launches_well_at_s is None:
@@ -434,6 +442,6 @@ class FleetRun:
         return float("inf")
 
 
-def rehearse(scene: Scene) -> Measured:
+def rehearse(scene: Scene, on_progress: Callable[[float], None] | None = None) -> Measured:
     """Run one scene."""
-    return FleetRun(scene).run()
+    return FleetRun(scene).run(on_progress)

@@ -51,6 +51,18 @@ class Scene:
         return any(from_s <= now_s < until_s for from_s, until_s in self.store_down)
 
 
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What a minute of the run came to. Counts; `held` and `queued` are of its end."""
+
+    ends_s: float
+    held: int  # hosts that hold a lease, when last counted
+    queued: int  # requests that wait at the manager
+    established: int
+    launches_asked: int
+    launched: int
+
+
 @dataclass(slots=True)
 class Measured:
     """What came of it. Shares of 1, seconds, counts."""
@@ -62,6 +74,7 @@ class Measured:
     bound_s: float = 0.0
     held: list[tuple[float, int]] = field(default_factory=list)  # hosts that hold a lease, over time
     held_min: int = 0
+    minutes: list[Minute] = field(default_factory=list)
     launched: int = 0
     launches_asked: int = 0
     launches_well_at_s: float | None = None  # from then on nearly all went well, once the store had been away
