@@ -263,6 +263,10 @@ class Protocol:
         return self._states[state]
 
     def result(self, process: int, local: int) -> tuple[bool, Any]:
+        """What the process has returned; of one that goes on with it (`next_cycle`), what its last cycle did."""
+        state = self._locals[local]
+        if isinstance(state, Local) and state.memory is not None:
+            return True, state.memory
         pending = self._pending(local)
         return isinstance(pending, Returned), getattr(pending, "result", None)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenkeel.check import kernel, vectors
-from evenkeel.check.model import Model
+from evenkeel.check.model import Interner, Model
 from evenkeel.check.packing import Int64s, Packing
 from evenkeel.check.tables import Tables
 from evenkeel.model.errors import InternalError
@@ -162,6 +162,8 @@ class Search:
         )
         self._broken = np.full((max(1, len(model.properties.always)), 3), -1, np.int64)
         self._started = 0.0
+        self._result_of: list[list[int]] = [[] for _ in model.shape.processes]
+        self._result_ids: Interner[tuple[int, Any]] = Interner()
 
     def run(self) -> Space:
         space = self.space
@@ -290,12 +292,26 @@ class Search:
         space, model = self.space, self.space.model
         if not model.properties.together or first >= space.count:
             return
-        combinations, at = np.unique(space.fields(slice(first, space.count))[:, :-1], axis=0, return_index=True)
-        for combination, offset in zip(combinations.tolist(), at.tolist(), strict=True):
-            values = _values(model, combination)
+        shape = model.shape
+        rows = space.fields(slice(first, space.count))
+        # Of local states only what a process has returned is seen, so those with equal results are judged as one.
+        seen = rows[:, [*range(len(shape.processes)), *range(shape.locals, rows.shape[1] - 1)]]
+        for process in range(len(shape.processes)):
+            seen[:, process] = self._results(process, seen[:, process])
+        _, at = np.unique(seen, axis=0, return_index=True)
+        for offset in at.tolist():
+            values = _values(model, rows[offset].tolist())
             for number, each in enumerate(model.properties.together):
                 if number not in space.together and not each.holds(values):
                     space.together[number] = first + offset
+
+    def _results(self, process: int, locals_: Int64s) -> Int64s:
+        """By local state a number for what the process has returned there: equal for equal results."""
+        known, model = self._result_of, self.space.model
+        while len(known[process]) <= int(locals_.max()):
+            has_returned, result = model.result(process, len(known[process]))
+            known[process].append(self._result_ids.id((process, result)) if has_returned else -1)
+        return np.array(known[process], np.int64)[locals_]
 
     def _look_at_bounds(self, waiting: int) -> None:
         space, bounds = self.space, self._bounds
