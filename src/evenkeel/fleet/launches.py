@@ -61,13 +61,18 @@ class RoomTable:
     def __len__(self) -> int:
         return len(self.cpus)
 
+    def reserve(self, size: int) -> None:
+        """Have places for hosts 0 to `size - 1`, at once: one after the other, a large inventory takes minutes."""
+        more = size - len(self)
+        if more <= 0:
+            return
+        for name in ("cpus", "memory_mib", "cpus_free", "memory_free_mib", "takes_new"):
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+
     def set_host(self, number: int, cpus: int, memory_mib: int, takes_new: bool) -> None:
         """A host as the inventory has it; what is placed there stays placed."""
-        if number >= len(self):
-            more = number + 1 - len(self)
-            for name in ("cpus", "memory_mib", "cpus_free", "memory_free_mib", "takes_new"):
-                array = getattr(self, name)
-                setattr(self, name, np.concatenate([array, np.zeros(more, array.dtype)]))
+        self.reserve(number + 1)
         self.cpus_free[number] += cpus - self.cpus[number]
         self.memory_free_mib[number] += memory_mib - self.memory_mib[number]
         self.cpus[number], self.memory_mib[number], self.takes_new[number] = cpus, memory_mib, takes_new

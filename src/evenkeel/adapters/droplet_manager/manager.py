@@ -130,6 +130,7 @@ class Manager:
         """Take the inventory into the tables, and leases recorded before under the takeover's amnesty."""
         hosts = self._roster.all()
         self.leases.add(0, len(hosts))
+        self._room.reserve(len(hosts))
         for host in hosts:
             self.instances.host_is(host.number)
         retired = np.array([host.number for host in hosts if host.state is HostState.RETIRED], np.int32)
@@ -319,6 +320,8 @@ async def _open(seat: Seat, tenure: Tenure) -> Manager:
     now = await seat.store.tenure(seat.az)
     if now.epoch != tenure.epoch:
         raise Superseded(f"epoch {tenure.epoch} of az {seat.az} is over: it is {now.epoch}")
-    manager = Manager(seat, tenure, await seat.store.hosts(seat.az), asked_at_s)
+    hosts = await seat.store.hosts(seat.az)
+    # On a thread: a large inventory takes seconds, and the beat has to go on meanwhile.
+    manager = await asyncio.to_thread(Manager, seat, tenure, hosts, asked_at_s)
     await manager.start()
     return manager
