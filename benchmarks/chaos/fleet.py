@@ -25,7 +25,10 @@ from benchmarks.chaos.fleet_clients import ACCOUNTS, Clients, Ledger
 from benchmarks.chaos.fleet_faults import FleetFaults
 from benchmarks.chaos.fleet_judge import Judge
 from benchmarks.chaos.signals import Signals
+from evenkeel.adapters.droplet_manager.client import ManagerClient
+from evenkeel.adapters.secrets import read_secret
 from evenkeel.model.errors import Unreachable
+from evenkeel.region.fleet import controls_of
 from evenkeel.testing.fleets import RunningFleet, running_fleet
 from evenkeel.testing.postgres import Cluster, cluster
 
@@ -153,8 +156,21 @@ class Chaos:
             heard = await asyncio.gather(*(_answers(each["address"], each["instance"]) for each in rows))
             wrong += [f"{each['instance']} does not answer" for each, ok in zip(rows, heard, strict=True) if not ok]
         living = Counter(each.instance for each in self._fleet.workloads())
-        ended = [name for name in living if name in self.ledger.ended]
-        return wrong + [f"{name} lives, and was ended" for name in ended]
+        wrong += [f"{name} lives, and was ended" for name in living if name in self.ledger.ended]
+        return wrong + await self._misplaced(living.total())
+
+    async def _misplaced(self, instances: int) -> list[str]:
+        """Whether the managers count as much room taken as there are instances, of one processor each."""
+        region, taken = self._fleet.region, 0
+        for az in region.azs:
+            manager = ManagerClient(controls_of(region, az), read_secret(region.state_dir, "fleet"))
+            try:
+                taken += sum(each.host.cpus - each.cpus_free for each in await manager.hosts())
+            except Unreachable as error:
+                return [str(error)]
+            finally:
+                await manager.close()
+        return [f"managers count room for {taken} instances, and {instances} run"] if taken != instances else []
 
     async def _restart_store(self) -> None:
         """What was acknowledged has to be on the disk: every front end is killed at once, and the database."""

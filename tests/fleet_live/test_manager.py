@@ -208,6 +208,23 @@ def test_an_agent_that_is_killed_comes_back_to_its_instances_and_starts_none_twi
     run(body)
 
 
+def test_launches_go_to_hosts_with_a_link_however_long_a_dead_ones_lease_stands(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with fleet(tmp_path) as world:
+            await world.kill_manager()
+            await world.start_manager()
+            await until(world.is_whole)
+            await world.agents["a-1"].kill()
+            await until(lambda: world.manager.view().linked == 1)
+            assert world.manager.view().fleet.leased == 2, "the takeover lets its lease stand"
+            outcome = await world.manager.launch(request("t-1", count=4))
+            assert isinstance(outcome, Launched)
+            assert {each.host for each in outcome.instances} == {"a-2"}
+            assert isinstance(await world.manager.launch(request("t-2")), Recovering), "a-1 may come back"
+
+    run(body)
+
+
 def test_an_agent_that_stays_away_loses_its_instances_at_the_end_of_its_lease(tmp_path: Path) -> None:
     async def body() -> None:
         async with fleet(tmp_path, hosts=1) as world:
@@ -292,7 +309,7 @@ def test_over_a_nats_server_it_is_the_same_fleet(tmp_path: Path) -> None:
             await world.start_manager()
             await until(world.is_whole)
             await until(lambda: {each.agent.epoch for each in world.agents.values()} == {2}, 40.0)
-            assert running_on_hosts(world) == sorted(names)
+            await until(lambda: running_on_hosts(world) == sorted(names))
             await launched(world, "t-2")
 
     with nats_server(tmp_path) as url:

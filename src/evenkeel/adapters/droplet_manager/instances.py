@@ -17,7 +17,7 @@ import numpy as np
 from evenkeel.adapters.droplet_manager.roster import Roster
 from evenkeel.adapters.droplet_manager.storekeeper import Storekeeper
 from evenkeel.adapters.fleet_messages import Desired, Report, encoder
-from evenkeel.fleet.arrays import ids_of
+from evenkeel.fleet.arrays import Flags, ids_of
 from evenkeel.fleet.launches import RoomTable
 from evenkeel.fleet.manager import LeaseManager
 from evenkeel.model.errors import EvenkeelError
@@ -61,6 +61,7 @@ class Instances:
         self._send, self._clock = send, clock
         self._hosts: dict[int, _OnHost] = {}
         self._covered: set[int] = set()  # hosts that say they hold a lease
+        self._linked: set[int] = set()
         self._by_id: dict[str, Instance] = {}
         self._moves: dict[str, tuple[InstanceState, str]] = {}  # to be recorded
         self._read_at_s = clock() + RECORDS_READ_S
@@ -172,7 +173,9 @@ class Instances:
             return
         if not is_up:
             self._covered.discard(number)
+            self._linked.discard(number)
             return
+        self._linked.add(number)
         on_host = self._hosts.setdefault(number, _OnHost())
         on_host.said = None
         on_host.told_at_s = -1e9
@@ -242,9 +245,16 @@ class Instances:
         self.take_in(records)
         self.tell()
 
-    def leased_flags(self) -> np.ndarray:
-        """Whether each host of the roster is leased."""
-        return self._manager.leased(np.arange(len(self._roster), dtype=np.int32))
+    def able_flags(self) -> Flags:
+        """Whether each host of the roster can be given instances: it is leased, and has a link.
+
+        A lease alone is not enough: after a takeover that of a dead host stands for hours.
+        """
+        numbers = np.arange(len(self._roster), dtype=np.int32)
+        is_linked = np.zeros(len(numbers), np.bool_)
+        is_linked[list(self._linked)] = True
+        able: Flags = self._manager.leased(numbers) & is_linked
+        return able
 
 
 def _is_gone(record: Instance) -> bool:

@@ -18,7 +18,7 @@ from evenkeel.adapters.droplet_manager.instances import Instances
 from evenkeel.adapters.droplet_manager.joining import CPUS_MAX, MEMORY_MIB_MAX
 from evenkeel.adapters.droplet_manager.roster import Roster
 from evenkeel.adapters.droplet_manager.storekeeper import Storekeeper
-from evenkeel.fleet.arrays import Ids, ids_of
+from evenkeel.fleet.arrays import Flags, Ids, ids_of
 from evenkeel.fleet.launches import refusal
 from evenkeel.fleet.manager import LeaseManager
 from evenkeel.model.errors import EvenkeelError, Refusal, Unreachable
@@ -105,11 +105,11 @@ class Launching:
                     waiting.outcome.set_result(outcome)
 
     async def _place(self, request: LaunchRequest) -> LaunchOutcome:
-        leased = self._instances.leased_flags()
+        able = self._instances.able_flags()
         room = self._instances.room
-        places = room.find(request.spec, request.count, leased)
+        places = room.find(request.spec, request.count, able)
         if len(places) < request.count:
-            return self._no_room(request, len(places), leased)
+            return self._no_room(request, len(places), able)
         generations = self._manager.generations(places)
         wanted = tuple(
             Instance(
@@ -131,11 +131,11 @@ class Launching:
         self._instances.placed(recorded)
         return Launched(recorded)
 
-    def _no_room(self, request: LaunchRequest, found: int, leased: np.ndarray) -> LaunchOutcome:
-        unleased = ~leased
-        could_hold = self._instances.room.could_hold(request.spec, unleased)
-        if len(could_hold):
-            self._manager.demand(could_hold, np.ones(len(could_hold), np.int32))
+    def _no_room(self, request: LaunchRequest, found: int, able: Flags) -> LaunchOutcome:
+        could_hold = self._instances.room.could_hold(request.spec, ~able)
+        unleased = could_hold[~self._manager.leased(could_hold)]
+        if len(unleased):
+            self._manager.demand(unleased, np.ones(len(unleased), np.int32))
         status = self._manager.status(self._clock())
         return refusal(self._az, request.count, found, len(could_hold), status.leased, status.hosts, status.eta_s)
 
