@@ -54,7 +54,7 @@ def rehearse(
     if list_:
         _list(json)
     elif schema:
-        _schema()
+        _schema(scenario)
     elif validate is not None:
         _validate(validate, json)
     elif not scenario:
@@ -266,10 +266,11 @@ def _list(as_json: bool) -> None:
         say(f"{row['name']:<20} {row['title']}")
 
 
-def _schema() -> None:
+def _schema(scenario: str) -> None:
+    from evenkeel.region.rehearsing.fleet_shapes import FleetFile
     from evenkeel.region.rehearsing.schema import schema
 
-    print_json(schema())
+    print_json(schema(FleetFile) if scenario and _is_fleet(scenario) else schema())
 
 
 def _validate(journal: Path, as_json: bool) -> None:

@@ -9,66 +9,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from evenkeel.model.errors import InputError
 from evenkeel.model.fleet_policy import FleetPreset
 from evenkeel.region.config.documents import read_document
-from evenkeel.region.config.fields import ByValue, Table
 from evenkeel.region.config.report import Place, Report
 from evenkeel.region.config.tables import told
 from evenkeel.region.config.texts import BadText
+from evenkeel.region.rehearsing.fleet_shapes import FleetFile
 from evenkeel.region.rehearsing.moments import SECOND_US, span_us
 from evenkeel.region.rehearsing.packaged import FOLDER
 from evenkeel.region.rehearsing.rehearse import peak_rss_mb
-from evenkeel.region.rehearsing.shapes import ClockTime, Moment, Span
 from evenkeel.sim.fleet.night import Came, Night, live_through
 from evenkeel.sim.fleet.run import rehearse as rehearse_scene
 
 FLEET_FOLDER = FOLDER / "fleet"
 WORST_CASE_TIMES = 100.0  # smaller: the same recovery, in a hundredth of the work
-
-
-class FleetScenarioTable(Table):
-    """The scenario itself."""
-
-    title: Annotated[str, Field(min_length=1, max_length=200)]
-    story: str = ""
-    starts: ClockTime = 0
-    clock: Annotated[str, Field(max_length=16)] = "UTC"
-    lasts: Span
-    seed: Annotated[int, Field(ge=0, le=2**63)] = 1
-    policy: Annotated[FleetPreset, ByValue] = FleetPreset.OCTOBER_2025
-
-
-class NightTable(Table):
-    """What happens when."""
-
-    store_lost: Moment
-    store_back: Moment
-    remedy: Moment
-    leased_by: Moment
-    tolerance: Span = 300 * SECOND_US
-
-
-class FleetAssumptionTable(Table):
-    """A number that is not public: what is assumed, what else it may be, and why."""
-
-    name: Annotated[str, Field(min_length=1, max_length=40)]
-    value: float | str
-    low: float | str | None = None
-    high: float | str | None = None
-    why: Annotated[str, Field(min_length=1, max_length=500)]
-
-
-class FleetFile(Table):
-    """A fleet's scenario."""
-
-    scenario: FleetScenarioTable
-    night: NightTable
-    assumption: list[FleetAssumptionTable]
 
 
 # Of each: the field of `Night`, whether it is a whole number, its bounds.
@@ -120,8 +79,9 @@ class FleetOutcome:
 
     @property
     def is_good(self) -> bool:
-        """October's night ends when it did; under the safe policy the leases are back at the limit or before."""
-        if self.came.leased_at_s is None:
+        """October's night ends when it did; under the safe policy the leases are back at the limit or before. Neither
+        breaks an invariant."""
+        if self.came.leased_at_s is None or any(self.came.measured.broken.values()):
             return False
         if self.preset is FleetPreset.OCTOBER_2025:
             return abs(self.came.leased_at_s - self.scenario.leased_by_s) <= self.scenario.tolerance_s
@@ -266,8 +226,13 @@ def fleet_json(outcome: FleetOutcome) -> dict[str, object]:
         "seed": scenario.night.seed,
         "virtual_s": scenario.night.lasts_s,
         "wall_s": round(outcome.wall_s, 3),
+        "events": came.measured.events,
         "peak_rss_mb": round(peak_rss_mb(), 1),
         "milestones": fleet_milestones(outcome),
+        "invariants": [
+            {"name": name, "required": True, "holds": not broken, "broken": broken}
+            for name, broken in came.measured.broken.items()
+        ],
         "figures": fleet_figures(outcome),
         "assumptions": scenario.assumed,
     }

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evenkeel.region.rehearsing.fleet_shapes import FleetFile
 from evenkeel.region.rehearsing.policies import POLICIES
 from evenkeel.region.rehearsing.schema import schema
 from evenkeel.region.rehearsing.shapes import AssumptionsFile
@@ -36,6 +37,10 @@ def _lines() -> Iterator[str]:
         yield from _table(drawn, reference, f"`[[{key}]]`" if is_array else f"`[{key}]`")
     assumptions = AssumptionsFile.model_json_schema(by_alias=True)
     yield from _table(assumptions, "#/$defs/AssumptionTable", "`[[assumption]]`, in a file of assumptions")
+    fleet = schema(FleetFile)
+    for key, heading in (("scenario", "`[scenario]`"), ("night", "`[night]`"), ("assumption", "`[[assumption]]`")):
+        told = fleet["properties"][key]
+        yield from _table(fleet, _reference(told.get("items", told)), f"{heading}, in a scenario about a fleet")
     yield "## Latencies\n"
     yield "| name | one way: median | mean | slowest |"
     yield "| --- | --- | --- | --- |"

@@ -30,6 +30,9 @@ from evenkeel.sim.fleet.wheel import Wheel
 HELD_EVERY_MAX_S = 60.0
 BACKLOG_MAX_S = 5.0  # of messages that lie before the worker
 MINUTE_S = 60.0  # by which launches are judged, and the course of a run is kept
+JUDGED_EVERY = 10  # minutes: a look at all hosts
+RECORDED = "a host holds no lease that is not recorded"
+HOST_ENDS_FIRST = "no manager believes a lease to be over that its host holds"
 LAUNCHES_WELL = 0.95  # of those asked within that time; some are still in line
 LEASED_AT_ONCE = 50_000  # at the start, so that they are not all in memory twice
 HOSTS_EVERY_S = 0.1  # between two looks at whose time has come
@@ -70,6 +73,7 @@ class FleetRun:
         alive = self._kill_dead_hosts()
         self.measured = Measured(scene, alive)
         self.measured.held_min = alive
+        self.measured.broken = dict.fromkeys((RECORDED, HOST_ENDS_FIRST), 0)
         self.manager = self._start_manager(scene.capacity_known)
         if scene.starts_leased:
             self._lease_all()
@@ -348,10 +352,21 @@ class FleetRun:
         self._asked_before, self._launched_before = measured.launches_asked, measured.launched
         established, self._grants_before = grants - self._grants_before, grants
         measured.minutes.append(Minute(self.now_s, self._held_last, self.manager.queued, established, asked, launched))
+        if len(measured.minutes) % JUDGED_EVERY == 0:
+            self._judge()
         if self._store_back_at_s is None or launched < LAUNCHES_WELL * asked:
             measured.launches_well_at_s = None
         elif measured.launches_well_at_s is None:
             measured.launches_well_at_s = self.now_s
+
+    def _judge(self) -> None:
+        """What has to hold of every host that holds a lease."""
+        held = self.hosts.ends_s > self.now_s
+        generations, table, broken = self.hosts.generation, self.manager.table, self.measured.broken
+        broken[RECORDED] += int(np.count_nonzero(held & (generations > self.recorded)))
+        if self._is_down_until_s is None:
+            ended = ~table.is_leased | (table.generation != generations)
+            broken[HOST_ENDS_FIRST] += int(np.count_nonzero(held & ended & (generations == self.recorded)))
 
     # --- what befalls it --------------------------------------------------------------------------------------
 
@@ -422,6 +437,8 @@ class FleetRun:
         measured = self.measured
         measured.leased_share = self.hosts.count_held(self.now_s) / measured.hosts_alive
         measured.bound_s = self._bound_s()
+        self._judge()
+        measured.events = int(self.hosts.sequence.sum()) + measured.grants + measured.renewals
         if isinstance(self.manager, SweepManager):
             measured.octets_a_host = self.manager.octets / len(self.hosts)
         digest = hashlib.sha256(self.hosts.generation.tobytes() + self.hosts.ends_s.tobytes())

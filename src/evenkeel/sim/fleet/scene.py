@@ -90,6 +90,8 @@ class Measured:
     windows: int = 0
     octets_a_host: float = 0.0
     own_x_bound: float = 0.0  # by the manager's own reckoning
+    events: int = 0  # contacts, grants, renewals
+    broken: dict[str, int] = field(default_factory=dict)  # hosts that were seen to break each invariant
     digest: str = ""
 
     @property
