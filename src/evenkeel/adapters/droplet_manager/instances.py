@@ -61,7 +61,7 @@ class Instances:
         self._send, self._clock = send, clock
         self._hosts: dict[int, _OnHost] = {}
         self._covered: set[int] = set()  # hosts that say they hold a lease
-        self._linked: set[int] = set()
+        self._is_linked = np.zeros(0, np.bool_)  # by number, with room to grow
         self._by_id: dict[str, Instance] = {}
         self._moves: dict[str, tuple[InstanceState, str]] = {}  # to be recorded
         self._read_at_s = clock() + RECORDS_READ_S
@@ -171,11 +171,11 @@ class Instances:
         number = self._roster.number(host)
         if number is None:
             return
+        self._set_size(number + 1)
+        self._is_linked[number] = is_up
         if not is_up:
             self._covered.discard(number)
-            self._linked.discard(number)
             return
-        self._linked.add(number)
         on_host = self._hosts.setdefault(number, _OnHost())
         on_host.said = None
         on_host.told_at_s = -1e9
@@ -250,11 +250,15 @@ class Instances:
 
         A lease alone is not enough: after a takeover that of a dead host stands for hours.
         """
-        numbers = np.arange(len(self._roster), dtype=np.int32)
-        is_linked = np.zeros(len(numbers), np.bool_)
-        is_linked[list(self._linked)] = True
-        able: Flags = self._manager.leased(numbers) & is_linked
+        size = len(self._roster)
+        self._set_size(size)
+        able: Flags = self._manager.leased(np.arange(size, dtype=np.int32)) & self._is_linked[:size]
         return able
+
+    def _set_size(self, size: int) -> None:
+        if size > len(self._is_linked):
+            more = max(size, 2 * len(self._is_linked)) - len(self._is_linked)
+            self._is_linked = np.concatenate([self._is_linked, np.zeros(more, np.bool_)])
 
 
 def _is_gone(record: Instance) -> bool:
