@@ -167,6 +167,31 @@ def test_a_call_that_hangs_is_said_to_the_manager_that_has_taken_over_meanwhile(
     with_clients([first, second], body)
 
 
+def test_many_calls_that_wait_in_line_ask_once_who_has_the_az() -> None:
+    """A manager that recovers its fleet lets launches wait; that must be no storm upon the one that stands by."""
+
+    @dataclass
+    class Busy(Process):
+        roles: int = 0
+
+        async def launch(self, request: LaunchRequest) -> LaunchOutcome:
+            await asyncio.sleep(1.5 * PATIENCE_S)
+            return Launched(())
+
+        async def role(self) -> RoleView:
+            self.roles += 1
+            return await Process.role(self)
+
+    holder, standby = Busy("one", is_holder=True), Busy("two")
+
+    async def body(client: ManagerClient, _: list[ControlService]) -> None:
+        outcomes = await asyncio.gather(*(client.launch(request(f"t-{n}")) for n in range(50)))
+        assert outcomes == [Launched(())] * 50
+        assert standby.roles == 1
+
+    with_clients([holder, standby], body)
+
+
 def test_a_manager_that_is_superseded_in_the_middle_of_a_call_stands_by_for_it(tmp_path: Path) -> None:
     async def body() -> None:
         async with fleet(tmp_path) as world:

@@ -56,6 +56,8 @@ class ManagerClient:
         """`addresses`: of all processes that may have the az, one or more."""
         self._lines = tuple(_Line(address, token) for address in addresses)
         self._serves = 0  # place of the one that served last
+        self._look: asyncio.Future[tuple[RoleView | None, ...]] | None = None  # at who has the az
+        self._looked_at_s = 0.0
         self._launch_deadline_s = launch_deadline_s + LAUNCH_MARGIN_S
 
     async def launch(self, request: LaunchRequest) -> LaunchOutcome:
@@ -91,6 +93,9 @@ class ManagerClient:
         return tuple(await asyncio.gather(*map(_role, self._lines)))
 
     async def close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.gather(self._look, return_exceptions=True)
         for line in self._lines:
             await line.close()
 
@@ -137,10 +142,14 @@ class ManagerClient:
                 await asyncio.gather(task, return_exceptions=True)
 
     async def _other_holder(self, place: int) -> int | None:
-        others = [number for number in range(len(self._lines)) if number != place]
-        roles = await asyncio.gather(*(_role(self._lines[number]) for number in others))
-        holding = [number for number, role in zip(others, roles, strict=True) if role is not None and role.is_holder]
-        return holding[0] if holding else None
+        """Where the az is by now, if not with the one at `place`. However many calls wait, one look serves them all."""
+        now_s = asyncio.get_running_loop().time()
+        if self._look is None or now_s - self._looked_at_s >= PATIENCE_S:
+            self._looked_at_s = now_s
+            self._look = asyncio.ensure_future(self.roles())
+        roles = await asyncio.shield(self._look)
+        holding = [number for number, role in enumerate(roles) if role is not None and role.is_holder]
+        return None if place in holding or not holding else holding[0]
 
 
 async def _role(line: _Line) -> RoleView | None:
