@@ -1,4 +1,4 @@
-"""Faults of a fleet: kill -9 and SIGSTOP of whatever keeps it, one part or all of a role at once, PostgreSQL too."""
+"""Faults of a fleet: kill -9 and SIGSTOP of what keeps it, one part or all of a role; of instances and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class FleetFaults:
             (self._pause_one, 8),
             (self._kill_role, 2),
             (self._pause_role, 2),
+            (self._kill_instance, 2),
             (self._kill_database, 2 if self._database is not None else 0),
         ]
         try:
@@ -80,6 +81,17 @@ class FleetFaults:
         for pid in self._of(role):
             self._signals.pause(pid, for_s)
         self._counts[f"SIGSTOP every {role}"] += 1
+
+    async def _kill_instance(self) -> None:
+        """Its process, or the keeper above it."""
+        found = self._fleet.workloads()
+        if not found:
+            return
+        chosen = self._random.choice(found)
+        is_keeper = self._random.random() < 0.5
+        pid = chosen.keeper if is_keeper else chosen.pid
+        if pid and self._signals.kill(pid):
+            self._counts[f"kill -9 {'keeper' if is_keeper else 'instance'}"] += 1
 
     async def _kill_database(self) -> None:
         if self._database is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -139,6 +141,13 @@ def test_a_killed_keeper_takes_its_workload_along_and_is_replaced(world: World) 
     os.kill(before.keeper, signal.SIGKILL)
     until(lambda: not is_alive(before.workload))
     assert world.up("i-1")["i-1"].workload != before.workload
+
+
+def test_a_workload_whose_keeper_died_before_it_could_ask_to_die_with_it_does_not_start() -> None:
+    asks = "from evenkeel.adapters.instances.keeper import die_with; die_with({parent}); print('starts')"
+    for parent, said in ((os.getpid(), "starts\n"), (os.getpid() + 1, "")):
+        command = [sys.executable, "-c", asks.format(parent=parent)]
+        assert subprocess.run(command, capture_output=True, text=True, timeout=30).stdout == said
 
 
 def test_a_killed_workload_is_started_again_by_its_keeper(world: World) -> None:

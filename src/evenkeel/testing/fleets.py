@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from evenkeel.adapters.instances.keeper import __file__ as _keeper_file
 from evenkeel.adapters.instances.keeper import boot_s, started_at
 from evenkeel.adapters.instances.workload import __file__ as _workload_file
 from evenkeel.adapters.secrets import read_secret
@@ -147,9 +148,10 @@ class Workload:
     host: str
     pid: int
     started: str
+    keeper: int  # pid of the one above it, 0 where that is gone
 
     def lives(self) -> bool:
-        return started_at(self.pid) == self.started and _state(self.pid) not in ("Z", "X", "")
+        return started_at(self.pid) == self.started and _stat(self.pid)[0] not in ("Z", "X", "")
 
 
 @dataclass(slots=True)
@@ -240,16 +242,28 @@ def _workload(entry: str, hosts: bytes) -> Workload | None:
     if not folder.startswith(hosts):
         return None
     host, _, instance = folder.removeprefix(hosts).decode().partition("/")
-    found = Workload(instance, host, int(entry), started_at(int(entry)))
+    found = Workload(instance, host, int(entry), started_at(int(entry)), _keeper_of(int(entry), hosts))
     return found if found.lives() else None
 
 
-def _state(pid: int) -> str:
-    """proc(5): R, S, Z for one that waits to be reaped; "" where there is none."""
+def _keeper_of(pid: int, hosts: bytes) -> int:
+    """Its parent, if that is a keeper of these hosts: an orphan's is some other process, not to be touched."""
+    parent = _stat(pid)[1]
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
+        words = Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return 0
+    is_keeper = os.fsencode(_keeper_file) in words and any(word.startswith(hosts) for word in words)
+    return int(parent) if is_keeper else 0
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """proc(5): state (R, S, Z for one that waits to be reaped) and parent; "" where there is no such process."""
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return "", ""
+    return state, parent
 
 
 def write_fleet_region(

@@ -106,6 +106,7 @@ class Keeper:
         log = os.open(
             os.path.join(self.folder, "workload.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640
         )
+        keeper = os.getpid()
         try:
             if os.fstat(log).st_size > LOG_OCTETS_MAX:
                 os.ftruncate(log, 0)
@@ -117,7 +118,7 @@ class Keeper:
                 cwd=self.folder,
                 env={**os.environ, "INSTANCE_FOLDER": self.folder},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=lambda: die_with(keeper),  # noqa: PLW1509 - this process has one thread
             )
         except OSError as error:
             os.write(log, f"cannot be started: {error}\n".encode())
@@ -172,8 +173,11 @@ _OWN_START = started_at(os.getpid())
 _WAKING = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def _die_with_parent() -> None:
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when `parent` dies; end at once if it already has."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call above, and nothing would end this one any more
+        os._exit(1)
 
 
 def _signal_group(leader: int, number: int) -> None:
