@@ -12,7 +12,7 @@ from evenkeel.check.config import Config
 from evenkeel.check.dns_properties import ALWAYS, dns_properties
 from evenkeel.check.mermaid import as_mermaid
 from evenkeel.check.search import Bounds, Search
-from evenkeel.check.story import as_text
+from evenkeel.check.story import as_beats, as_text
 from evenkeel.check.verify import Judged, Reduction, Report, Verdict, Wanted, check
 from evenkeel.check.zone_steps import Step
 from evenkeel.model.errors import InputError
@@ -75,7 +75,7 @@ def test_the_story_of_the_race_is_the_incidents() -> None:
 
 
 def test_the_diagram_has_an_arrow_a_step_and_notes_what_breaks() -> None:
-    diagram = as_mermaid(check(OCTOBER_SMALL).trace)
+    diagram = as_mermaid(as_beats(check(OCTOBER_SMALL).trace))
     assert diagram.startswith("sequenceDiagram\n")
     assert diagram.count("->>") == 17
     assert "never-empty, active-plan-never-deleted BROKEN" in diagram

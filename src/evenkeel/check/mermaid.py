@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evenkeel.check.story import StoryStep
+from evenkeel.check.beats import Beat
 
 
-def as_mermaid(story: Sequence[StoryStep]) -> str:
+def as_mermaid(beats: Sequence[Beat]) -> str:
     """One participant a process and service, one arrow a step, a note where a property breaks."""
-    processes = sorted({step.process for step in story}, key=lambda name: (name != "planner", name))
-    services = sorted({step.endpoint or "plan-store" for step in story}, key=lambda name: (name != "plan-store", name))
+    processes = sorted({beat.process for beat in beats}, key=lambda name: (name != "planner", name))
+    services = sorted({beat.service for beat in beats}, key=lambda name: (name != "plan-store", name))
     lines = ["sequenceDiagram"]
     lines += [f"    participant {_id(name)} as {name}" for name in (*processes, *services)]
-    for step in story:
-        target = _id(step.endpoint or "plan-store")
-        lines.append(f"    {_id(step.process)}->>{target}: {step.number}. {_short(step.action)}")
-        if step.breaks:
-            lines.append(f"    Note over {_id(step.process)},{target}: {', '.join(step.breaks)} BROKEN")
+    for beat in beats:
+        target = _id(beat.service)
+        lines.append(f"    {_id(beat.process)}->>{target}: {beat.number}. {_short(beat.action)}")
+        if beat.breaks:
+            lines.append(f"    Note over {_id(beat.process)},{target}: {', '.join(beat.breaks)} BROKEN")
     return "\n".join(lines) + "\n"
 
 

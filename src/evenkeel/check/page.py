@@ -1,4 +1,4 @@
-"""A trace as one HTML file that needs nothing else: swim lanes, and beside them the zone as each step leaves it.
+"""A trace as one HTML file that needs nothing else: swim lanes, and beside them what each step leaves behind.
 
 Arrow keys, buttons and clicks go forward and back. Broken properties are marked where they break, and stay listed from
 there on. Works without a network; the trace stands in the file as JSON.
@@ -6,9 +6,11 @@ there on. Works without a network; the trace stands in the file as JSON.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from evenkeel.check.verify import Report
+from evenkeel.check.beats import Beat
 
 _TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -35,9 +37,9 @@ _TEMPLATE = """<!doctype html>
   .touched { color: var(--mark); font-size: 1.1rem; }
   aside { position: sticky; top: 1rem; }
   .text { min-height: 4.5rem; }
-  .endpoint { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .7rem; margin: .5rem 0; }
-  .endpoint.empty { border-color: var(--bad); }
-  .endpoint b.none { color: var(--bad); }
+  .card { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .7rem; margin: .5rem 0; }
+  .card.bad { border-color: var(--bad); }
+  .card.bad b { color: var(--bad); }
   dl { display: grid; grid-template-columns: 6rem 1fr; margin: .2rem 0 0; font-size: .85rem; }
   dt { color: var(--faint); } dd { margin: 0; }
   ul { padding-left: 1.1rem; margin: .3rem 0; font-size: .85rem; }
@@ -53,7 +55,7 @@ _TEMPLATE = """<!doctype html>
     <div><button id="back">&larr; back</button> <button id="forward">forward &rarr;</button>
       <span id="place"></span></div>
     <div class="text" id="text" aria-live="polite"></div>
-    <div id="zone"></div>
+    <div id="cards"></div>
     <ul id="properties"></ul>
   </aside>
 </main>
@@ -66,14 +68,11 @@ const steps = report.trace, lanes = [], make = (tag, text, kind) => {
   if (kind) node.className = kind;
   return node;
 };
-for (const of of [s => s.process, s => s.endpoint || "plan-store"])
+for (const of of [s => s.process, s => s.service])
   for (const name of [...new Set(steps.map(of))].sort((a, b) => (b.startsWith("plan") - a.startsWith("plan")) ||
       a.localeCompare(b))) lanes.push(name);
-document.getElementById("title").textContent = report.property
-  ? `${report.property} is violated, in ${steps.length} steps` : "No property is violated";
-document.getElementById("extent").textContent =
-  `${report.enactors} Enactors, ${report.plans} plans, ${report.endpoints} endpoints, keep ${report.keep}; ` +
-  `${report.states.toLocaleString()} states searched`;
+document.getElementById("title").textContent = report.title;
+document.getElementById("extent").textContent = report.extent;
 const head = make("tr");
 head.append(make("th"), ...lanes.map(name => make("th", name)));
 document.querySelector("thead").append(head);
@@ -84,7 +83,7 @@ steps.forEach((step, k) => {
     const cell = make("td");
     if (lane === step.process)
       cell.append(make("span", step.action.replaceAll("_", " "), step.breaks.length ? "acts bad" : "acts"));
-    else if (lane === (step.endpoint || "plan-store")) cell.append(make("span", "\\u25cf", "touched"));
+    else if (lane === step.service) cell.append(make("span", "\\u25cf", "touched"));
     row.append(cell);
   }
   row.onclick = () => show(k);
@@ -99,22 +98,16 @@ function show(k) {
   rows[at].scrollIntoView({ block: "nearest" });
   document.getElementById("place").textContent = `step ${at + 1} of ${steps.length}`;
   document.getElementById("text").textContent = step.text;
-  document.getElementById("zone").replaceChildren(...step.zone.map(endpoint => {
-    const box = make("div", undefined, "endpoint"), list = make("dl");
-    const answer = make("b", endpoint.answer.join(", ") || "NOTHING", endpoint.answer.length ? "" : "none");
-    if (endpoint.fence && !endpoint.answer.length) box.classList.add("empty");
-    for (const [what, said] of [["points to", endpoint.points_to ? `plan ${endpoint.points_to}` : "nothing"],
-        ["trees", endpoint.trees.join(", ") || "none"], ["rollback", endpoint.rollback_to || "none"],
-        ["fence", endpoint.fence || "none"], ["lock", endpoint.lock || "free"]])
-      list.append(make("dt", what), make("dd", said));
-    box.append(make("span", `${endpoint.endpoint} answers `), answer, list);
+  document.getElementById("cards").replaceChildren(...step.cards.map(card => {
+    const box = make("div", undefined, card.is_bad ? "card bad" : "card"), list = make("dl");
+    for (const [what, said] of card.rows) list.append(make("dt", what), make("dd", said));
+    box.append(make("span", `${card.title} `), make("b", card.shows), list);
     return box;
   }));
   const broken = new Set(steps.slice(0, at + 1).flatMap(each => each.breaks));
   document.getElementById("properties").replaceChildren(
-    ...report.properties.filter(each => each.kind === "always").map(each =>
-      make("li", `${each.name}: ${broken.has(each.name) ? "broken" : "holds up to here"}`,
-        broken.has(each.name) ? "bad" : "good")));
+    ...report.properties.map(name =>
+      make("li", `${name}: ${broken.has(name) ? "broken" : "holds up to here"}`, broken.has(name) ? "bad" : "good")));
 }
 document.getElementById("back").onclick = () => show(at - 1);
 document.getElementById("forward").onclick = () => show(at + 1);
@@ -128,9 +121,9 @@ show(0);
 """
 
 
-def as_page(report: Report) -> str:
-    """The report's trace as an HTML document."""
+def as_page(title: str, extent: str, properties: Sequence[str], trace: Sequence[Beat]) -> str:
+    """The trace as an HTML document; `properties` are those whose breaking is followed."""
+    told = {"title": title, "extent": extent, "properties": properties, "trace": trace}
     # "</script>" in a text would end the element early; the escape is JSON's own.
-    data = msgspec.json.encode(report).decode().replace("<", "\\u003c")
-    title = f"{report.property}: a trace" if report.property else "No property is violated"
+    data = msgspec.json.encode(told).decode().replace("<", "\\u003c")
     return _TEMPLATE.replace("%TITLE%", title.replace("<", "&lt;")).replace("%TRACE%", data)

@@ -2,11 +2,13 @@
 
 The workflow (`endpoints.planner.plan_once`, after a start `recall`), the planning table and the store's twin are the
 code that runs. Every look at the health may show anything that `VIEWS` has, whoever looks and whatever was there
-before, so Planners disagree as much as they can. What a Planner knows of the store without asking may lag behind as
-far as to what it knew before. Between two cycles a Planner keeps its table; with faults it crashes and forgets it, and
-the store loses replies: an append has taken effect, or will at any later time, or never does.
+before, so Planners disagree as much as they can. What a Planner knows of the store without asking may lag behind, as
+far as to what it knew before; the head that it knows of is that plan's, or the store's. Between two cycles a Planner
+keeps its table; with faults it crashes and forgets it, and the store loses replies: an append has taken effect, or
+will at any later time, or never does.
 
-Time is what it takes for generations to follow one another, `TICK_S` each.
+Time stands still: what a Planner makes of it (velocity, hysteresis, warm-up) is tested apart. Every pass is a routine
+one, which looks at everything.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Planners:
     """What is explored."""
 
     planners: int = 2
-    plans: int = 3
+    plans: int = 2
     faults: int = 1
     weakened: Safeguard | None = None
 

@@ -305,6 +305,9 @@ def events(protocol: Protocol, way: Sequence[Taken]) -> list[Event]:
     for step in way:
         services = protocol.shape.services
         state = {name: protocol.service_state(k, step.after.services[k]) for k, name in enumerate(services)}
+        for process, name in enumerate(protocol.shape.processes):
+            has_returned, result = protocol.result(process, step.after.locals[process])
+            state |= {name: result} if has_returned else {}
         said = protocol.said(step.outcome.label)
         always = protocol.properties.always
         breaks = tuple(each.name for bit, each in enumerate(always) if step.outcome.breaks >> bit & 1)

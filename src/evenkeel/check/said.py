@@ -41,7 +41,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step of a trace, for people. `breaks` names the properties of states and steps that it breaks."""
+    """One step of a trace, for people. `state` is what properties of everything see once it is taken: services'
+    states, and what processes have returned. `breaks` names the properties that it breaks."""
 
     process: str
     service: str

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evenkeel.check.automation import PLANNER, STORE, Automation
+from evenkeel.check.beats import Beat, Card
 from evenkeel.check.dns_properties import ALWAYS, Seen, seen
 from evenkeel.check.local_states import Enacting, StandingBy, Travelling
 from evenkeel.check.program import endpoint_name
@@ -193,3 +194,31 @@ def _zone_line(shown: EndpointShown) -> str:
     if shown.lock:
         parts.append(f"locked by {shown.lock}")
     return " | ".join(parts)
+
+
+def as_beats(story: Sequence[StoryStep]) -> tuple[Beat, ...]:
+    """The story for diagrams and pages."""
+    return tuple(
+        Beat(
+            step.number,
+            step.process,
+            step.endpoint or "plan-store",
+            step.action,
+            step.text,
+            tuple(_card(each) for each in step.zone),
+            step.breaks,
+        )
+        for step in story
+    )
+
+
+def _card(shown: EndpointShown) -> Card:
+    rows = (
+        ("points to", f"plan {shown.points_to}" if shown.points_to else "nothing"),
+        ("trees", ", ".join(map(str, shown.trees)) or "none"),
+        ("rollback", str(shown.rollback_to or "none")),
+        ("fence", shown.fence or "none"),
+        ("lock", shown.lock or "free"),
+    )
+    answer = ", ".join(shown.answer) or "NOTHING"
+    return Card(f"{shown.endpoint} answers", answer, rows, is_bad=bool(shown.fence and not shown.answer))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evenkeel.cli.checking_protocols import Asked, What, check_protocols, refuse_what_says_nothing
 from evenkeel.cli.output import Json, load_region, print_json, say
 from evenkeel.model.errors import InputError
 from evenkeel.model.plan import Layout
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # numpy and numba take a while to load, and `--help` does wit
     from evenkeel.check.verify import Report, Wanted
 
 ENACTORS_MAX, ENDPOINTS_MAX, PLANS_MAX, FAULTS_MAX = 8, 16, 250, 4
+PLANNERS_MAX, MANAGERS_MAX, TAKEOVERS_MAX = 4, 4, 8
 PLANS = 6
 STATES_MAX = 2_000_000_000  # states are numbered by 32 bits
 EXAMPLE = "evenkeel check --policy october-2025 --enactors 3 --plans 6 --endpoints 3 --keep 1"
@@ -31,6 +33,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(
+    context: typer.Context,
+    what: Annotated[
+        What,
+        typer.Argument(
+            help="The endpoints' automation, Planners over one store, or how an az of the fleet is taken over."
+        ),
+    ] = What.ENDPOINTS,
     policy: Annotated[DnsPreset | None, typer.Option(help="The policy; the region's own with --region.")] = None,
     region: Annotated[
         Path | None, typer.Option("--region", "-r", metavar="REGION.toml", help="Take policy and Enactors from here.")
@@ -41,7 +50,12 @@ def check(
     endpoints: Annotated[int, typer.Option(min=1, max=ENDPOINTS_MAX, help="Endpoints of the zone.")] = 3,
     keep: Annotated[int | None, typer.Option(min=0, help="Generations that clean-up leaves; the policy's own.")] = None,
     layout: Annotated[Layout, typer.Option(help="How answers are laid out in the zone.")] = Layout.TREE,
-    faults: Annotated[int, typer.Option(min=0, max=FAULTS_MAX, help="Crashes, lost replies, duplicates at most.")] = 0,
+    faults: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=FAULTS_MAX, help="Crashes, lost replies, duplicates at most; 0, of others than endpoints 1."
+        ),
+    ] = None,
     failover: Annotated[bool, typer.Option("--failover", help="A fault may be a failover, too.")] = False,
     fine: Annotated[
         bool, typer.Option("--fine", help="Every exchange with a server is a step, not every call.")
@@ -51,6 +65,10 @@ def check(
     without: Annotated[
         list[str] | None, typer.Option(help="Without symmetry, endpoints, appends or hopeless; may be repeated.")
     ] = None,
+    planners: Annotated[int | None, typer.Option(min=1, max=PLANNERS_MAX, help="Of planners: how many; 2.")] = None,
+    managers: Annotated[int | None, typer.Option(min=1, max=MANAGERS_MAX, help="Of takeover: how many; 2.")] = None,
+    takeovers: Annotated[int | None, typer.Option(min=1, max=TAKEOVERS_MAX, help="Of takeover: at most; 3.")] = None,
+    weaken: Annotated[str, typer.Option(help="Of planners and takeover: take a safeguard out, to see what for.")] = "",
     compare: Annotated[bool, typer.Option("--compare", help="The policies between the two ends, as a table.")] = False,
     max_states: Annotated[
         int, typer.Option(min=1, max=STATES_MAX, help="Give up beyond as many states.")
@@ -69,12 +87,13 @@ def check(
     page: Annotated[Path | None, typer.Option(help="Write the trace there as an HTML page with swim lanes.")] = None,
     json: Json = False,
 ) -> None:
-    """Explore every interleaving of Planner, Enactors and clean-up, and judge every state.
+    """Explore every interleaving of Planner, Enactors and clean-up (or of what WHAT names), and judge every state.
 
     The code that runs is what is explored: the real workflows over the zone's twin. Exit code 0: every property
     holds; 1: one is violated, with the shortest trace that shows it; 3: a bound was met first, and nothing is said
     of what lies beyond.
     """
+    refuse_what_says_nothing(context, what)
     if replay is not None:
         _replay(replay, region, zone, json)
         return
@@ -83,6 +102,12 @@ def check(
     from evenkeel.check.verify import Reduction, Wanted
     from evenkeel.check.zone_steps import Fault, Step
 
+    bounds = Bounds(max_states, max_memory << 20, max_seconds)
+    if what is not What.ENDPOINTS:
+        only, without = only or [], without or []
+        counts = (planners, plans, managers, takeovers, faults)
+        asked = Asked(what, *counts, weaken, only, without, bounds, mermaid, page, json)
+        check_protocols(asked, None if json else _progress())
     if failover and not faults:
         raise InputError.one("--failover", "no fault may happen", "--faults 1 or more")
     if unbounded and (plans is not None or compare):
@@ -98,7 +123,7 @@ def check(
         endpoints=endpoints,
         layout=layout,
         step=Step.EXCHANGE if fine else Step.CALL,
-        faults=faults,
+        faults=faults or 0,
         fault_kinds=frozenset(Fault) if failover else frozenset(Fault) - {Fault.FAILOVER},
         server_guard=guard,
     )
@@ -106,7 +131,7 @@ def check(
     if unknown := sorted(set(without or ()) - set(names)):
         raise InputError.one("--without", f"there is no reduction {unknown[0]!r}", f"one of {', '.join(names)}")
     reductions = frozenset(each for each in Reduction if each.value not in (without or ()))
-    wanted = Wanted(tuple(only or ()), reductions, Bounds(max_states, max_memory << 20, max_seconds))
+    wanted = Wanted(tuple(only or ()), reductions, bounds)
     if compare:
         _compare(config, wanted, json)
     else:
@@ -127,13 +152,15 @@ def _policy(preset: DnsPreset | None, region: Path | None, enactors: int | None)
 def _check(config: Config, wanted: Wanted, mermaid: Path | None, page: Path | None, json: bool) -> None:
     from evenkeel.check.mermaid import as_mermaid
     from evenkeel.check.page import as_page
+    from evenkeel.check.story import as_beats
     from evenkeel.check.verify import check as explore
 
     report = explore(config, wanted, None if json else _progress())
     if mermaid is not None and report.trace:
-        mermaid.write_text(as_mermaid(report.trace))
+        mermaid.write_text(as_mermaid(as_beats(report.trace)))
     if page is not None:
-        page.write_text(as_page(report))
+        always = [each.name for each in report.properties if each.kind == "always"]
+        page.write_text(as_page(_headline(report), _searched(report), always, as_beats(report.trace)))
     if json:
         print_json(report)
     else:
@@ -200,6 +227,18 @@ def _told(report: Report) -> str:
     if report.verdict is Verdict.INCOMPLETE:
         lines.append(f"Stopped: {report.stopped}. Nothing is said of what lies beyond.")
     return "\n".join(lines)
+
+
+def _headline(report: Report) -> str:
+    steps = f", in {len(report.trace)} steps" if report.trace else ""
+    return f"{report.property} is violated{steps}" if report.property else "No property is violated"
+
+
+def _searched(report: Report) -> str:
+    return (
+        f"{report.enactors} Enactors, {_plans(report)}, {report.endpoints} endpoints, keep {report.keep}; "
+        f"{report.states:,} states searched"
+    )
 
 
 def _plans(report: Report) -> str:
