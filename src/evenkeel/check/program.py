@@ -6,9 +6,9 @@ result but for two words: whether the cycle goes on, and whether the endpoint wa
 Between publishing and clean-up a safe Enactor may be called back to a newer plan; October 2025's may not. That order
 is the only thing about an Enactor that is written here rather than run.
 
-The driver of safe Enactors runs many endpoints of a cycle at once. One after the other has the same interleavings as
-far as one endpoint's properties go: what others do to an endpoint between two steps here includes all that the same
-Enactor's work on other endpoints could do to it, which is nothing.
+The driver of safe Enactors runs many endpoints of a cycle at once, and cleans up some beside looks at others. One
+after the other has the same interleavings as far as one endpoint's properties go: what others do to an endpoint between
+two steps here includes all that the same Enactor's work on other endpoints could do to it, which is nothing.
 """
 
 from __future__ import annotations

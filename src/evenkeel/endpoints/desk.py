@@ -35,6 +35,7 @@ SINGLE_EVENTS_MAX = 20  # publications told one by one in a round; more are told
 UNTOLD_MAX = 10_000  # publications of a round that does not end are told all the same
 LEISURE_S = 0.5  # clean-up at a time, before what is unfinished has another look
 CLEANERS_MAX = 16  # endpoints cleaned up at a time at leisure: one message, so that a change does not queue behind it
+CLEANED_MAX = 32  # endpoints in a row by one worker: where nothing has to go, nobody else would have a turn meanwhile
 FORGET_EVERY_S = 60.0  # endpoints that have left the plan
 
 # What another look will not change until the plan or the zone does.
@@ -151,10 +152,12 @@ class Desk:
     # --- safe: every endpoint on its own, many at a time ------------------------------------------------
 
     async def work(self) -> None:
-        """Do what waits until nothing does. What an `Unreachable` interrupts waits again."""
-        while True:
+        """Do what waits, until nothing does or it is the turn of others. What `Unreachable` interrupts waits again."""
+        cleaned = 0
+        while cleaned < CLEANED_MAX:
             if (name := self._next_to_clean()) is not None:
                 await self._clean(name)
+                cleaned += 1
             elif (name := self.queue.take()) is not None:
                 await self._enact(name)
             else:

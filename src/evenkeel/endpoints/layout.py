@@ -190,24 +190,27 @@ def _shown(standing: Standing, target: Target) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _rollback_set(standing: Standing, target: Target) -> tuple[Change, ...]:
-    """The rollback pointer takes the answer that is being replaced; one that shows the same, or nothing, leaves it."""
+def _rollback_set(standing: Standing, target: Target, *, weighed: bool) -> tuple[Change, ...]:
+    """The rollback pointer takes the answer that is being replaced; one that shows the same, or nothing, leaves it.
+
+    `weighed`: with its weights, where they stand beside it; those of a node stand at the node.
+    """
     pointer, reading = rollback_name(target.endpoint), standing.reading
     if not standing.size or is_shown(target, standing):
         return ()
     ttl_s = target.answer.ttl_s
-    weights = "" if reading.target else reading.weights  # a node has its own beside it
-    weighed: tuple[Change, ...] = ()
+    weights = reading.weights if weighed and not reading.target else ""
+    weights_set: tuple[Change, ...] = ()
     if weights or reading.rollback_weights:
-        weighed = replaced(weights_name(pointer), TXT, ttl_s, _as_rdatas(weights))
+        weights_set = replaced(weights_name(pointer), TXT, ttl_s, _as_rdatas(weights))
     if reading.target:
         changes = (DeleteRRset(pointer, A), DeleteRRset(pointer, AAAA))
-        return (*changes, *replaced(pointer, CNAME, ttl_s, (reading.target,)), *weighed)
+        return (*changes, *replaced(pointer, CNAME, ttl_s, (reading.target,)), *weights_set)
     return (
         DeleteRRset(pointer, CNAME),
         *replaced(pointer, A, ttl_s, reading.a),
         *replaced(pointer, AAAA, ttl_s, reading.aaaa),
-        *weighed,
+        *weights_set,
     )
 
 
@@ -226,7 +229,9 @@ def flip(zone: str, target: Target, standing: Standing, fence: Fence) -> Transac
     fenced = fence_set(endpoint, fence)
     if not standing.reading.fences:
         fenced = fenced[1:]  # its absence is required, so there is nothing to delete
-    return Transaction(zone, requires, (*_shown(standing, target), *_rollback_set(standing, target), *fenced))
+    return Transaction(
+        zone, requires, (*_shown(standing, target), *_rollback_set(standing, target, weighed=True), *fenced)
+    )
 
 
 def refence(zone: str, endpoint: str, standing: Standing, fence: Fence) -> Transaction:
@@ -273,7 +278,7 @@ def flip_locked(zone: str, target: Target, standing: Standing, fence: Fence, loc
     endpoint = target.endpoint
     changes = (
         *_shown(standing, target),
-        *_rollback_set(standing, target),
+        *_rollback_set(standing, target, weighed=False),  # its rollback pointers are not known to have had weights
         *fence_set(endpoint, fence),
         DeleteRRset(lock_name(endpoint), TXT),
     )
