@@ -7,15 +7,17 @@ feeds a manager what came and the time, sends what it answers, and does the work
     lease_table   who is leased, since when, until when, in a lease clock that can stand still
     pace          how often hosts without a lease may poll (RECOVERY.md, the sweep, 3 and 8)
     terms         how long a lease is, and when its next renewal comes (6)
-    calling       which host is called next, and how many are (2)
+    sweep_table   the lease table with what the sweep knows of each host besides
+    calling       which host is called next, and which calls are under way (2)
     progress      ETA, and how far above the physical limit a recovery runs
     launches      launches beside a recovery: their share, their deadlines, honest refusals (7)
     sweep         the manager that puts these together, with amnesty (1), the queue (4) and the estimate (5) of
                   `evenkeel.admission`
     retries       the managers that wait to be asked: October 2025's, and the designs that others use
     manager       what both kinds have in common, and which a policy names
-    hosts         the hosts's side: what they believe, what they obey
+    hosts         the hosts' side: what they believe, what they obey
     takeover      the workflow by which a second manager takes an az over
+    standby       when a manager that waits may do so
 
 docs/explanation/recovery-contract.md says what is promised, and why it holds.
 """

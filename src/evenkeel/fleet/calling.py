@@ -1,22 +1,27 @@
-"""Which host is called next: those that launches wait for first, the others in a random order (RECOVERY.md, 2).
+"""Whom to call next, and which calls are under way (RECOVERY.md, 2).
 
+Those that launches wait for come first, the others in a random order.
 A random order, so that no rack, link or shard of a store gets all the load at once. A host that does not answer is
 asked again later and later, and costs a message each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from evenkeel.fleet.arrays import Flags, Ids, no_ids
+from evenkeel.fleet.arrays import Calls, Flags, Ids, no_ids
+from evenkeel.fleet.sweep_table import CALLED, FREE, SweepTable
 
 AGAIN_AFTER_S = 1.0
 AGAIN_AFTER_MAX_S = 64.0
 SILENT_MISSES = 3  # from then on nobody waits for the host in an ETA
 _MISSES_MAX = 7
 LOOK_AGAIN_S = 0.25  # between two looks at all hosts
+ANSWERS_MIN = 0.05  # of calls that are expected to be answered, at the least
+_CALL_MAX = 0x7FFF_FFFF
 
 
 class CallOrder:
@@ -102,3 +107,53 @@ class CallOrder:
         if self._origin_s is None:
             self._origin_s = now_s - 1.0
         return now_s - self._origin_s
+
+
+class CallsOut:
+    """Calls under way: to whom, since when, and which share of them is answered."""
+
+    def __init__(self, table: SweepTable, timeout_s: float) -> None:
+        self._table, self._timeout_s = table, timeout_s
+        self._out: deque[tuple[float, int, Ids]] = deque()
+        self._last = 0
+        self._answers = 1.0  # a moving average
+        self.under_way = 0
+        self.made = 0
+
+    @property
+    def answered_share(self) -> float:
+        """Of calls, as of late."""
+        return max(self._answers, ANSWERS_MIN)
+
+    def call(self, ids: Ids, now_s: float) -> Calls:
+        """Call them; nobody is no call."""
+        if len(ids):
+            self._last = self._last % _CALL_MAX + 1
+            self._table.place[ids], self._table.call[ids], self._table.called_s[ids] = CALLED, self._last, now_s
+            self._out.append((now_s, self._last, ids))
+            self.under_way += len(ids)
+            self.made += len(ids)
+        return Calls(self._last, ids)
+
+    def heard(self, ids: Ids) -> None:
+        """They have said something: a call to one of them is answered."""
+        if not self.under_way:
+            return
+        called = ids[self._table.place[ids] == CALLED]
+        self.dropped(len(called))
+        self._table.place[called] = FREE
+        self._answers += 0.002 * len(called) * (1.0 - self._answers) / (1.0 + 0.002 * len(called))
+
+    def dropped(self, count: int) -> None:
+        """So many are no longer called, whatever has become of them."""
+        self.under_way -= count
+
+    def given_up(self, now_s: float) -> Iterator[Ids]:
+        """Who has not answered in time, call by call; they are free again."""
+        while self._out and self._out[0][0] <= now_s - self._timeout_s:
+            _, call, ids = self._out.popleft()
+            silent = ids[(self._table.call[ids] == call) & (self._table.place[ids] == CALLED)]
+            self.dropped(len(silent))
+            self._table.place[silent] = FREE
+            self._answers += 0.05 * ((1.0 - len(silent) / len(ids)) - self._answers)
+            yield silent

@@ -11,9 +11,7 @@ queue; what is taken from there is established by the driver, recorded in the st
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,44 +25,22 @@ from evenkeel.fleet.arrays import (
     Generations,
     Ids,
     JobKind,
-    Kinds,
     Replies,
     ReplyKind,
-    Seconds,
     Work,
     no_ids,
 )
-from evenkeel.fleet.calling import CallOrder
+from evenkeel.fleet.calling import CallOrder, CallsOut
 from evenkeel.fleet.launches import LaunchLine
-from evenkeel.fleet.lease_table import LeaseTable
 from evenkeel.fleet.progress import Progress
+from evenkeel.fleet.sweep_table import CALLED, FREE, QUEUED, WORKING, SweepTable
 from evenkeel.model.errors import InternalError
 from evenkeel.model.fleet import EPOCH_MAX, Amnesty, FleetStatus, first_generation
 from evenkeel.model.fleet_policy import FleetPolicy, OnStoreLoss
 
-FREE, CALLED, QUEUED, WORKING = range(4)
 EARLY_SHARE = 0.2  # of the interval: a renewal that comes no earlier than this is one
-ANSWERS_MIN = 0.05  # of calls that are expected to be answered, at the least
 VERIFY_EVERY_S = 0.1  # between two looks at all hosts for such
 VERIFY_AGAIN_S = 0.6  # between two calls to a host that has not shown that it knows its lease
-
-
-class SweepTable(LeaseTable):
-    """Leases, where each host is on its way to one, and what was last heard of it: one cache line a host."""
-
-    _COLUMNS: ClassVar[dict[str, type]] = {
-        **LeaseTable._COLUMNS,
-        "place": np.uint8,
-        "call": np.int32,
-        "scratch": np.int32,
-        "called_s": np.float64,
-        "sequence": np.int64,
-    }
-    place: Kinds
-    call: Ids
-    scratch: Ids  # of one call; means nothing afterwards
-    called_s: Seconds
-    sequence: Generations  # of the last contact heard
 
 
 class SweepManager:
@@ -88,18 +64,15 @@ class SweepManager:
         self.table = SweepTable()
         self.estimate = CapacityEstimate(capacity_per_s or policy.capacity_at_start)
         self.progress = Progress()
-        self.grants = self.renewals = self.regrants = self.stale = self.waits = self.calls = self.expired = (
-            self.amnesties
-        ) = 0
+        self.grants = self.renewals = self.regrants = self.stale = self.waits = self.expired = self.amnesties = 0
         self._generation = first_generation(epoch)
         self._order = CallOrder(0, rng)
         self._establish = DeadlineQueue(0)
         self._renew = DeadlineQueue(0)
         self._launches = LaunchLine(policy.launches_queued_max, policy.launch_deadline_s)
         self._launch_share = WorkShare(policy.launch_share)
-        self._calls_out: deque[tuple[float, int, Ids]] = deque()
-        self._called = self._working = self._last_call = 0
-        self._answers = 1.0  # of calls, a moving average
+        self._calls = CallsOut(self.table, policy.call_timeout_s)
+        self._working = 0
         self._held_back = False
         self._lost_at_s: float | None = None
         self._store_seen_s = now_s
@@ -181,7 +154,8 @@ class SweepManager:
         if self.is_superseded or not len(ids):
             return Replies.none()
         self._expire(now_s)
-        latest = self._latest(ids, sequences)
+        latest = self.table.hear(ids, sequences)
+        self.stale += len(ids) - len(latest)
         ids, generations, epochs = ids[latest], generations[latest], epochs[latest]
         ahead = epochs > self.epoch
         if ahead.any():
@@ -193,37 +167,13 @@ class SweepManager:
             fenced = Replies.none()
         if not len(ids):
             return fenced
-        self._hear(ids)
+        self._order.answered(ids)
+        self._calls.heard(ids)
         told = self._from_leased(ids, generations, now_s)
         if self.table.leased_count == self.table.members:
             return Replies.joined([fenced, told])
         asked = ids[~self.table.is_leased[ids]]
         return Replies.joined([fenced, told, self._from_unleased(asked, now_s)])
-
-    def _latest(self, ids: Ids, sequences: Generations) -> Ids:
-        """Where each member's newest contact stands in the batch, if it is newer than any before."""
-        fresh = self.table.is_member[ids] & (sequences > self.table.sequence[ids])
-        if (ids[1:] > ids[:-1]).all():  # each once
-            at = np.flatnonzero(fresh).astype(np.int32)
-            self.table.sequence[ids[at]] = sequences[at]
-            self.stale += len(ids) - len(at)
-            return at
-        np.maximum.at(self.table.sequence, ids[fresh], sequences[fresh])
-        fresh &= sequences == self.table.sequence[ids]
-        at = np.flatnonzero(fresh).astype(np.int32)
-        self.stale += len(ids) - len(at)
-        self.table.scratch[ids[at]] = at
-        newest: Ids = at[self.table.scratch[ids[at]] == at]
-        return newest
-
-    def _hear(self, ids: Ids) -> None:
-        self._order.answered(ids)
-        if not self._called:
-            return
-        called = ids[self.table.place[ids] == CALLED]
-        self._called -= len(called)
-        self.table.place[called] = FREE
-        self._answers += 0.002 * len(called) * (1.0 - self._answers) / (1.0 + 0.002 * len(called))
 
     def _from_leased(self, ids: Ids, generations: Generations, now_s: float) -> Replies:
         """Renewals are queued; who only shows that it knows its lease, or does not know it yet, is told at once."""
@@ -315,12 +265,13 @@ class SweepManager:
     def tick(self, now_s: float) -> Calls:
         self._last_seen_s = now_s
         if self.is_superseded:
-            return Calls(self._last_call, no_ids())
+            return self._calls.call(no_ids(), now_s)
         self._expire(now_s)
-        self._give_up_calls(now_s)
+        for silent in self._calls.given_up(now_s):
+            self._order.missed(silent[~self.table.is_leased[silent]], now_s)
         self.progress.look(self._missing(), self.table.members, now_s)
         if self._lost_at_s is not None:
-            return Calls(self._last_call, no_ids())
+            return self._calls.call(no_ids(), now_s)
         return self._call_next(now_s)
 
     def _expire(self, now_s: float) -> None:
@@ -330,39 +281,26 @@ class SweepManager:
             self.expired += len(over)
             self._free(over)
 
-    def _give_up_calls(self, now_s: float) -> None:
-        while self._calls_out and self._calls_out[0][0] <= now_s - self.policy.call_timeout_s:
-            _, call, ids = self._calls_out.popleft()
-            silent = ids[(self.table.call[ids] == call) & (self.table.place[ids] == CALLED)]
-            self._called -= len(silent)
-            self.table.place[silent] = FREE
-            self._answers += 0.05 * ((1.0 - len(silent) / len(ids)) - self._answers)
-            self._order.missed(silent[~self.table.is_leased[silent]], now_s)
-
     def _room_units(self) -> float:
         """Work that may still be called for, so that the worker has `work_ahead_s` before it and no more."""
         policy = self.policy
-        answers = max(self._answers, ANSWERS_MIN)
-        ahead = (len(self._establish) + self._working + answers * self._called) * policy.costs.establish
+        called = self._calls.answered_share * self._calls.under_way
+        ahead = (len(self._establish) + self._working + called) * policy.costs.establish
         return max(policy.work_ahead_s * self.estimate.per_s, policy.costs.establish) - ahead
 
     def _call_next(self, now_s: float) -> Calls:
         establish = self.policy.costs.establish
-        answers = max(self._answers, ANSWERS_MIN)
+        answers = self._calls.answered_share
         window = 4 * self.policy.work_ahead_s * self.estimate.per_s / establish / answers + 1
-        wanted = min(int(np.ceil(self._room_units() / establish / answers)), int(window) - self._called)
+        wanted = min(int(np.ceil(self._room_units() / establish / answers)), int(window) - self._calls.under_way)
         if self.table.leased_count == self.table.members:
             ids = no_ids()
         else:
-            ids = self._order.next(wanted, self._may_be_called, now_s)
+            ids = self._order.next(wanted, self.table.may_be_called, now_s)
         self._held_back = len(ids) >= wanted
         if len(ids) < wanted:
             ids = np.concatenate([ids, self._to_verify(wanted - len(ids), now_s)])
-        return self._called_now(ids, now_s)
-
-    def _may_be_called(self, ids: Ids | slice) -> Flags:
-        may: Flags = self.table.is_member[ids] & ~self.table.is_leased[ids] & (self.table.place[ids] == FREE)
-        return may
+        return self._calls.call(ids, now_s)
 
     def _to_verify(self, count: int, now_s: float) -> Ids:
         """Hosts granted a lease of late that have not shown that they know it: their grant may be lost. Those granted
@@ -371,24 +309,10 @@ class SweepManager:
         if count <= 0 or self._granted_last_s < since_s or now_s < self._verified_s + VERIFY_EVERY_S:
             return no_ids()
         self._verified_s = now_s
-        table = self.table
-        unheard = table.is_leased & ~table.is_heard & (table.granted_s > since_s) & (self.table.place == FREE)
-        unheard &= (table.granted_s < now_s - self.policy.call_timeout_s) & (
-            self.table.called_s < now_s - VERIFY_AGAIN_S
-        )
-        return np.flatnonzero(unheard)[:count].astype(np.int32)
+        return self.table.unheard(since_s, now_s - self.policy.call_timeout_s, now_s - VERIFY_AGAIN_S)[:count]
 
     _granted_last_s = -np.inf
     _verified_s = -np.inf
-
-    def _called_now(self, ids: Ids, now_s: float) -> Calls:
-        if len(ids):
-            self._last_call = self._last_call % 0x7FFF_FFFF + 1
-            self.table.place[ids], self.table.call[ids], self.table.called_s[ids] = CALLED, self._last_call, now_s
-            self._calls_out.append((now_s, self._last_call, ids))
-            self._called += len(ids)
-            self.calls += len(ids)
-        return Calls(self._last_call, ids)
 
     # --- work -------------------------------------------------------------------------------------------------
 
@@ -488,7 +412,7 @@ class SweepManager:
 
     def _free(self, ids: Ids) -> None:
         places = self.table.place[ids]
-        self._called -= int(np.count_nonzero(places == CALLED))
+        self._calls.dropped(int(np.count_nonzero(places == CALLED)))
         self._working -= int(np.count_nonzero(places == WORKING))
         self._establish.cancel(ids[places == QUEUED])
         self.table.place[ids] = FREE
@@ -551,7 +475,7 @@ class SweepManager:
             int(np.count_nonzero(self.table.is_leased & ~self.table.is_heard)),
             self._lost_at_s is not None,
             self.queued,
-            self._called,
+            self._calls.under_way,
             self.estimate.per_s,
             eta_s,
             self.progress.elapsed_s(now_s),
@@ -562,7 +486,7 @@ class SweepManager:
             self.renewals,
             self.regrants,
             self.waits,
-            self.calls,
+            self._calls.made,
             self._establish.dropped + self._renew.dropped,
             self.expired,
         )
