@@ -17,6 +17,7 @@ from evenkeel.endpoints.planner import Turn, plan_once, recall
 from evenkeel.endpoints.planning import PlanningTable
 from evenkeel.model.errors import EvenkeelError, Unreachable
 from evenkeel.model.plan import Lane, Plan
+from evenkeel.model.policy import Lock
 from evenkeel.model.region import HostPort, Region
 from evenkeel.sim.barriers import Held
 from evenkeel.sim.plan_host import PlanHost
@@ -31,7 +32,7 @@ from evenkeel.sim.ports import (
     Verdicts,
 )
 from evenkeel.sim.process import Process
-from evenkeel.sim.scheduler import SECOND_US, Sleep, Wake, as_us
+from evenkeel.sim.scheduler import SECOND_US, Sleep, Task, Wake, as_us
 from evenkeel.sim.zone_host import ZoneHost
 
 WORKERS_MAX = 16  # looks at a time; more find the same and cost the same
@@ -121,6 +122,7 @@ async def run_enactor(process: Process, around: Surroundings, place: int) -> Non
     for zone, desk in desks.items():
         process.spawn(f"desk {zone}", desk.run())
     seen, look_at_all_at_us = 0, 0
+    floor: Task | None = None
     while True:
         plan = plans.current
         if plan is None or (plan.generation == seen and process.world.now_us < look_at_all_at_us):
@@ -136,7 +138,10 @@ async def run_enactor(process: Process, around: Surroundings, place: int) -> Non
         seen = plan.generation
         if is_all_due:
             look_at_all_at_us = process.world.now_us + LOOK_AT_ALL_US
-            await _raise_floor(plans, desks.values())
+            if around.region.policy.lock is Lock.TXT_PER_ENDPOINT:
+                await _raise_floor(plans, desks.values())  # does one thing at a time, as it walks
+            elif floor is None or floor.is_over:
+                floor = process.spawn("floor", _raise_floor(plans, desks.values()))
 
 
 def _changed_since(plan: Plan, generation: int) -> list[str]:

@@ -73,7 +73,10 @@ async def main(runtime: Runtime) -> None:
         metrics.nodes_max.set_function(lambda: float(sum(desk.spent.nodes_max for desk in desks.values())))
         _publish_status(runtime, plans, clients, desks)
         async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(_follow_plans(runtime, plans, desks, metrics))]
+            working = [
+                tasks.create_task(_follow_plans(runtime, plans, desks, metrics)),
+                tasks.create_task(_raise_floors(runtime, plans, desks)),
+            ]
             for name, desk in desks.items():
                 clients[name].tell_touched(partial(_offer_touched, desk, plans))
                 working.append(tasks.create_task(desk.run(runtime.stopping)))
@@ -120,11 +123,20 @@ async def _follow_plans(
         metrics.generation.set(seen)
         if is_all_due:
             look_at_all_at = loop.time() + LOOK_AT_ALL_S
+
+
+async def _raise_floors(runtime: Runtime, plans: PlanStoreClient, desks: dict[str, ZoneEnacting]) -> None:
+    """A plan store that was lost begins anew below the fences that stand: tell it where to go on.
+
+    Beside `_follow_plans`, so that a zone whose primary does not answer holds up no change of the others.
+    """
+    while not runtime.stopping.is_set():
+        if await plans.wait_newer(0, PLAN_WAIT_S) is not None:
             await _raise_floor(runtime, plans, desks)
+            await asyncio.sleep(LOOK_AT_ALL_S)
 
 
 async def _raise_floor(runtime: Runtime, plans: PlanStoreClient, desks: dict[str, ZoneEnacting]) -> None:
-    """A plan store that was lost begins anew below the fences that stand: tell it where to go on."""
     for desk in desks.values():
         try:
             newest = await desk.newest_fence()
