@@ -10,11 +10,12 @@ import msgspec
 
 from evenkeel.check.automation import Automation
 from evenkeel.check.dns_properties import dns_properties
-from evenkeel.check.drive import Driven, Driver
+from evenkeel.check.drive import Diverged, Driven, Driver
 from evenkeel.check.verify import Report, config_of
 from evenkeel.check.way import Asked, find_way
-from evenkeel.model.errors import InputError
-from evenkeel.model.region import Region
+from evenkeel.model.errors import InputError, WriteRejected
+from evenkeel.model.names import absolute
+from evenkeel.model.region import Region, ServerKind
 from evenkeel.region.keys import zone_key
 from evenkeel.twins.zone import TwinZoneServer, ZoneState
 
@@ -33,15 +34,22 @@ async def replayed(trace: Path, region: Region | None, zone: str) -> list[Driven
     model, way = _read(trace)
     if region is None:
         return await Driver(model, TwinZoneServer(ZoneState.of(VIRTUAL_ZONE, guarded=False)), VIRTUAL_ZONE).run(way)
-    if zone not in region.zones:
+    found = region.zones.get(absolute(zone, "--zone")) if zone else None
+    if found is None:
         raise InputError.one("--zone", f"the region has no zone {zone!r}", f"one of {', '.join(sorted(region.zones))}")
     from evenkeel.adapters.dns.zone_client import ZoneClient
 
-    found = region.zones[zone]
     async with ZoneClient(found, zone_key(region, found)) as client:
-        driver = Driver(model, client, zone, label=f"check-{secrets.token_hex(4)}")
+        driver = Driver(model, client, found.name, label=f"check-{secrets.token_hex(4)}")
         try:
             return await driver.run(way)
+        except WriteRejected as error:
+            if found.server is not ServerKind.EMBEDDED or model.config.server_guard:
+                raise
+            raise Diverged(
+                f"{found.name}: the embedded server's own guard refused a write that was explored without it; "
+                "explore with --server-guard, or take the trace on a zone of BIND or Knot"
+            ) from error
         finally:
             await driver.forget()
 
