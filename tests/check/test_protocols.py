@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from evenkeel.check.protocol import Process, Protocol, Service, counterexample, explore
-from evenkeel.check.replay import Call, Ports, WorkflowFailed, after
+from evenkeel.check.replay import Call, Ports, Raised, WorkflowFailed, after
+from evenkeel.model.errors import Unreachable
 from tests.check.protocols import leases, two_phase_commit
 
 
@@ -114,3 +115,54 @@ def test_an_error_that_a_workflow_lets_pass_is_told_with_the_process() -> None:
     dial = Service("dial", 0, lambda state, call: [(state, 0)])
     with pytest.raises(WorkflowFailed, match="meter: ZeroDivisionError"):
         explore(Protocol([Process("meter", divides)], [dial]))
+
+
+def counter(state: int, call: Call) -> list[tuple[int, Any]]:
+    return [(state + 1, None)] if state < 3 else []
+
+
+def test_what_a_cycle_returns_is_what_the_next_one_begins_with_until_a_crash() -> None:
+    def counts(seen: int) -> Any:
+        async def run(ports: Ports) -> int:
+            await ports.counter.add(seen)
+            return seen + 1
+
+        return run
+
+    clerk = Process("clerk", counts(0), next_cycle=counts, crashes=True)
+    calm = explore(Protocol([clerk], [Service("counter", 0, counter)]))
+    assert (calm.count, calm.labels()) == (4, [f"counter.add({seen}) -> None" for seen in range(3)])
+    shaken = explore(Protocol([clerk], [Service("counter", 0, counter)], faults=1))
+    assert shaken.count == 4 + 6  # after its crash the clerk has counted less than there is: 0 of 1, 0 or 1 of 2, ...
+    assert "crash" in shaken.labels()
+
+
+@pytest.mark.parametrize("faults", [0, 1, 2])
+def test_a_lost_write_has_taken_effect_or_will_or_never_does(faults: int) -> None:
+    """Adding is not idempotent: who is told nothing and asks again may have it twice, once a fault."""
+
+    async def adds(ports: Ports) -> str:
+        for _ in range(faults + 1):
+            try:
+                await ports.counter.add()
+            except Unreachable:
+                continue
+            return "done"
+        return "gave up"
+
+    lost = Raised(Unreachable("no reply"))
+    service = Service("counter", 0, lambda state, call: [(state + 1, None)], lost, frozenset({"add"}))
+    space = explore(Protocol([Process("clerk", adds)], [service], faults=faults))
+    local = space.model.shape.locals
+    ends = {int(row[local]) for row in space.fields(slice(0, space.count)) if space.model.result(0, int(row[0]))[0]}
+    assert {space.model.service_state(0, state) for state in ends} == set(range(1, faults + 2))
+
+
+def test_a_counterexample_under_symmetry_keeps_everybodys_name() -> None:
+    protocol = two_phase_commit(2, symmetric=True)
+    hasty = Process("tm", _commits_after_one)
+    broken = Protocol([*protocol.processes[:-1], hasty], protocol.services, protocol.properties, alike=protocol.alike)
+    trace = counterexample(explore(broken), "agreement")
+    assert trace is not None
+    assert len(trace) == 5
+    assert len({event.process for event in trace}) == 3
