@@ -55,7 +55,7 @@ def changes(plan_every: str, minutes: int) -> list[Change]:
 
 
 def test_an_urgent_change_goes_before_clean_up_and_routine_changes_however_busy_the_region() -> None:
-    """Clean-up of one endpoint at a time held it up by a minute and more, where it came beside a plan's routine changes."""
+    """Clean-up of one endpoint at a time held it up by a minute, where it came beside a plan's routine changes."""
     urgent = [each for each in changes("15s", 40) if each.lane is Lane.URGENT]
     alone = [each.took_us for each in urgent if ONE_BY_ONE in each.endpoint.split(".")[0]]
     assert len(alone) >= 10
