@@ -37,6 +37,13 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
         pki.Authority.at(tmp_path, "small")
 
 
+def test_an_authority_that_is_not_there_yet_is_told_by_its_own_name(tmp_path: Path) -> None:
+    credentials = pki.Credentials.at(tmp_path / "host", tmp_path / "authority" / "ca.pem")
+    credentials.request()
+    with pytest.raises(InputError, match=r"ca\.pem: cannot be used(.|\n)*first start of a manager"):
+        pki.host_context(credentials, is_joining=True)
+
+
 def test_a_certificate_says_who_its_holder_is_and_nothing_that_the_request_claimed(tmp_path: Path) -> None:
     world = Pki(tmp_path)
     key = ec.generate_private_key(ec.SECP256R1())

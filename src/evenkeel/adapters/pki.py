@@ -261,6 +261,10 @@ def _filled(context: ssl.SSLContext, credentials: Credentials, *, has_certificat
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         context.load_verify_locations(cafile=str(credentials.authority))
+    except (OSError, ssl.SSLError) as error:
+        mend = "wait for the first start of a manager, which makes it, or copy it from a manager's keys folder"
+        raise InputError.one(str(credentials.authority), f"cannot be used for TLS: {error}", mend) from error
+    try:
         if has_certificate:
             context.load_cert_chain(str(credentials.certificate), str(credentials.key))
     except (OSError, ssl.SSLError) as error:

@@ -133,13 +133,12 @@ class ManagerClient:
                 if task.done():
                     break
                 moved_to = await self._other_holder(place)
-                if moved_to is not None:
+                if moved_to is not None and not task.done():  # else the answer came meanwhile
                     raise _Moved(f"manager at {line.address}: no answer to {call}, and another has the az", moved_to)
             return await task
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)  # one that failed meanwhile has been heard, too
 
     async def _other_holder(self, place: int) -> int | None:
         """Where the az is by now, if not with the one at `place`. However many calls wait, one look serves them all."""
