@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -165,6 +166,37 @@ def test_a_call_that_hangs_is_said_to_the_manager_that_has_taken_over_meanwhile(
         assert second.called == ["launch"]
 
     with_clients([first, second], body)
+
+
+def test_an_answer_that_comes_while_one_looks_for_another_manager_is_heard() -> None:
+    @dataclass
+    class Waking(Process):
+        """Answers what hangs when it is asked what it is, and is slow to say that."""
+
+        woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+        async def launch(self, request: LaunchRequest) -> LaunchOutcome:
+            self.called.append("launch")
+            await self.woken.wait()
+            raise StandsBy(f"{self.name} stands by")
+
+        async def role(self) -> RoleView:
+            self.woken.set()
+            await asyncio.sleep(0.2)
+            return await Process.role(self)
+
+    async def body() -> None:
+        unheard: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unheard.append(told["message"]))
+        first, second = Waking("one"), Process("two", is_holder=True)
+        async with client_of(first, second) as (client, _):
+            assert await client.launch(request("t-1")) == Launched(())
+        assert (first.called, second.called) == (["launch"], ["launch"])
+        gc.collect()
+        await asyncio.sleep(0)
+        assert unheard == []
+
+    run(body)
 
 
 def test_many_calls_that_wait_in_line_ask_once_who_has_the_az() -> None:
