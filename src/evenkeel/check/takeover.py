@@ -1,9 +1,10 @@
 """The fleet's takeover and fencing as a protocol: managers that all want one az, its store, one host, a network.
 
-The workflows (`fleet.takeover`), the store's twin and the host's table are the code that runs. A manager takes over
-whenever it likes, grants lease after lease, and steps down when it hears that it is over; it may be stopped for any
-time between two calls. The network delivers what it was given at any time, as often as it likes, or never. With faults
-a manager crashes, and the store loses replies: the call has taken effect, or will at any later time, or never does.
+The workflows (`fleet.standby`, `fleet.takeover`), the store's twin and the host's table are the code that runs. A
+manager stands by, takes over, grants lease after lease, beats, and steps down when it hears that it is over, to stand
+by again; it may be stopped for any time between two calls. The watch of a standby is at its worst: it finds any holder
+silent, at any time. The network delivers what it was given at any time, as often as it likes, or never. With faults a
+manager crashes, and the store loses replies: the call has taken effect, or will at any later time, or never does.
 
 What has to hold whatever happens: no two managers each believe in a lease of the same host. A weakening takes one of
 the safeguards out that see to it.
@@ -23,9 +24,10 @@ from evenkeel.check.model import Always, AlwaysTogether, Properties, Recoverable
 from evenkeel.check.protocol import Process, Protocol, Service
 from evenkeel.check.replay import Call, Ports, Raised, Workflow
 from evenkeel.fleet.hosts import HostTable
-from evenkeel.fleet.takeover import GrantEnd, grant, take_over
+from evenkeel.fleet.standby import look
+from evenkeel.fleet.takeover import GrantEnd, grant
 from evenkeel.model.errors import EvenkeelError, Unreachable
-from evenkeel.model.fleet import Granted, Host, epoch_of, first_generation
+from evenkeel.model.fleet import Granted, Host, Tenure, epoch_of, first_generation
 from evenkeel.model.fleet_policy import SAFE_FLEET
 from evenkeel.ports.fleet import Superseded
 from evenkeel.twins import lease_store as twin
@@ -106,7 +108,7 @@ def _manager(name: str, config: Takeover, granting: GrantWorkflow) -> Process:
 
     async def seek(ports: Ports) -> Office | None:
         try:
-            tenure = await take_over(ports.store, AZ, name, EXTEND_S)
+            tenure = await look(ports.store, Impatient(), AZ, name, EXTEND_S)
         except Unreachable:
             return None  # it may have won: it looks again
         return Office(tenure.epoch) if tenure is not None else None
@@ -115,17 +117,32 @@ def _manager(name: str, config: Takeover, granting: GrantWorkflow) -> Process:
         async def run(ports: Ports) -> Office | None:
             try:
                 if office.leases == config.leases:
-                    tenure = await ports.store.tenure(AZ)
-                    return office if tenure.epoch == office.epoch else None
+                    await ports.store.beat(AZ, office.epoch)
+                    return office
                 granted = replace(office, leases=office.leases + 1)
                 end = await granting(ports.store, ports.host, AZ, office.epoch, NUMBER, granted.leases)
             except Unreachable:
                 return replace(office, leases=min(office.leases + 1, config.leases))
+            except Superseded:
+                return None
             return granted if end is GrantEnd.TOLD else None
 
         return run
 
     return Process(name, seek, next_cycle=manage, crashes=True)
+
+
+class Impatient:
+    """`fleet.standby.Watching` at its worst. To find the holder alive would be to look once more, and nothing else."""
+
+    async def asks(self) -> None:
+        """Nothing is remembered."""
+
+    async def may_take(self, seen: Tenure) -> bool:
+        return True
+
+    async def tries(self, seen: Tenure) -> None:
+        """Nothing is remembered."""
 
 
 async def _links(ports: Ports) -> None:
@@ -162,6 +179,12 @@ def _store(config: Takeover) -> Service:
                 try:
                     checked = state.tenure(AZ).epoch if config.weakened is Safeguard.EPOCH_CHECK else epoch
                     yield twin.record_grants(state, AZ, checked, grants), None
+                except EvenkeelError as error:
+                    yield state, Raised(error)
+            case "beat":
+                try:
+                    twin.beat(state, *call.args)
+                    yield state, None  # how many there were says nothing to who finds anybody silent
                 except EvenkeelError as error:
                     yield state, Raised(error)
 

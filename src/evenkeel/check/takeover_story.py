@@ -90,6 +90,8 @@ def _wish(event: Event) -> str:
             return f"takeover as {call.args[1]}, from epoch {call.args[2]}"
         case "record_grants":
             return f"record of lease {lease_text(call.args[2][0].generation)}"
+        case "beat":
+            return "beat"
         case _:
             return f"look at who manages az {AZ}"
 
@@ -107,8 +109,12 @@ def _deed(event: Event) -> str:
         case "record_grants":
             lease = lease_text(call.args[2][0].generation)
             if isinstance(reply, Raised):
-                return f"would record lease {lease}, and is refused: its epoch is over. It steps down."
+                return f"would record lease {lease}, and is refused: its epoch is over. It stands by again."
             return f"records lease {lease} for {HOST}."
+        case "beat" if isinstance(reply, Raised):
+            return "hears that its epoch is over, and stands by again."
+        case "beat":
+            return "beats: it is alive, and in office."
         case "grant":
             return f"tells {HOST} of lease {lease_text(call.args[2])}: that is under way."
         case _:
