@@ -115,6 +115,17 @@ def test_rollback_holds_the_previous_answer_until_unpinned(region: World) -> Non
     wait_for(lambda: not region.fence().pinned and region.fence().writer in ENACTORS, "the plan has it again")
 
 
+def test_however_many_plans_were_published_few_nodes_stand_in_the_zone(region: World) -> None:
+    region.move_plans(8)
+    kept = region.live.region.policy.keep_generations + 2
+
+    def nodes() -> int:
+        with region.zone() as zone:
+            return len(zone(lambda client: client.nodes(DB)))
+
+    wait_for(lambda: nodes() <= kept, "clean-up has come by")
+
+
 def test_generations_never_went_back_and_status_tells_all_is_well(region: World) -> None:
     region.order("edge-c-1", "capacity/100")
     wait_for(lambda: region.evenkeel("audit", str(region.live.folder / "region.toml")).returncode == 0, "audit is good")
