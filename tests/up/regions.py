@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_run(count: int) -> int:
-    """The first of `count` free ports in a row."""
-    for first in range(20_000, 32_000, count):
+    """The first of `count` free ports in a row; tests that run beside each other begin to look in different places."""
+    places = range(20_000, 32_000, count)
+    start = random.randrange(len(places))
+    for first in (*places[start:], *places[:start]):
         sockets: list[socket.socket] = []
         try:
             sockets += [socket.create_server((LOOPBACK, first + number)) for number in range(count)]
