@@ -40,7 +40,7 @@ _TEMPLATE = """<!doctype html>
   .card { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .7rem; margin: .5rem 0; }
   .card.bad { border-color: var(--bad); }
   .card.bad b { color: var(--bad); }
-  dl { display: grid; grid-template-columns: 6rem 1fr; margin: .2rem 0 0; font-size: .85rem; }
+  dl { display: grid; grid-template-columns: max-content 1fr; column-gap: 1rem; margin: .2rem 0 0; font-size: .85rem; }
   dt { color: var(--faint); } dd { margin: 0; }
   ul { padding-left: 1.1rem; margin: .3rem 0; font-size: .85rem; }
   li.bad { color: var(--bad); } li.good { color: var(--good); }
