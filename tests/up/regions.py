@@ -28,7 +28,8 @@ def free_run(count: int) -> int:
     """The first of `count` free ports in a row; tests that run beside each other begin to look in different places."""
     places = range(20_000, 32_000, count)
     start = random.randrange(len(places))
-    for first in (*places[start:], *places[:start]):
+    for turn in range(len(places)):
+        first = places[(start + turn) % len(places)]
         sockets: list[socket.socket] = []
         try:
             sockets += [socket.create_server((LOOPBACK, first + number)) for number in range(count)]
