@@ -104,15 +104,17 @@ def test_nodes_stay_bounded_in_any_order_of_changes_and_exchanges(
     some = st.lists(st.sampled_from(region.names), min_size=1, unique=True)
     region.change(region.names, Lane.ROUTINE)
     region.settle()
-    for _ in range(data.draw(st.integers(1, 40))):
-        region.change(data.draw(some), data.draw(LANES))
-        for _ in range(data.draw(st.integers(0, 12))):
-            region.step(data.draw(st.integers(0, 2)), workers_max)
-            assert spent.nodes <= spent.nodes_max + workers_max
-            # What stands: kept, counted, being built, and one an endpoint of the first publication.
-            assert region.nodes <= endpoints * (KEPT + 1) + spent.nodes + workers_max
-    for worker in region.workers:
-        worker.close()
+    try:
+        for _ in range(data.draw(st.integers(1, 40))):
+            region.change(data.draw(some), data.draw(LANES))
+            for _ in range(data.draw(st.integers(0, 12))):
+                region.step(data.draw(st.integers(0, 2)), workers_max)
+                assert spent.nodes <= spent.nodes_max + workers_max
+                # What stands: kept, counted, being built, and one an endpoint of the first publication.
+                assert region.nodes <= endpoints * (KEPT + 1) + spent.nodes + workers_max
+    finally:  # an example may end in any draw
+        for worker in region.workers:
+            worker.close()
 
 
 def without_pause(region: Region, lane: Lane, plans: int = 150) -> int:
