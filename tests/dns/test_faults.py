@@ -245,6 +245,23 @@ def test_an_error_of_the_server_is_raised_with_its_name(rcode: Rcode, signed: bo
     asyncio.run(run())
 
 
+def test_a_server_that_is_still_loading_its_zone_is_given_time() -> None:
+    """BIND answers SERVFAIL from when it listens until the zone is there."""
+
+    async def run() -> None:
+        began_s = time.monotonic()
+
+        def loading(request: bytes) -> bytes:
+            rcode = Rcode.SERVFAIL if time.monotonic() < began_s + 0.3 else Rcode.NOERROR
+            return framed(reply_to(request, rcode))
+
+        async with answering(loading) as zone, ZoneClient(zone, KEY) as client:
+            assert await client.commit(flip(1, 1)) is Commit.APPLIED
+            assert client.counts.messages < 10
+
+    asyncio.run(run())
+
+
 def test_a_failing_server_is_not_stormed_with_retries() -> None:
     async def run() -> None:
         def failing(request: bytes) -> bytes:

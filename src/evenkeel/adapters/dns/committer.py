@@ -32,8 +32,10 @@ from evenkeel.wire.update import BadTransaction, TooBig, encode_update
 _DIVIDED = frozenset({Rcode.FORMERR, Rcode.REFUSED, Rcode.NOTZONE})
 # SERVFAIL may mean one transaction too (BIND: more records in a set than it allows), or an innocent bystander: Knot
 # answers so to updates that waited beside one that it could not process, another client's included. So it is divided
-# and tried again with nothing beside it, unless nothing else comes any more: then it is the server.
-_SERVFAIL_TRIES = 3
+# and tried again with nothing beside it, unless nothing else comes any more: then it is the server. And a server that
+# is starting answers so until its zone is loaded, so that one alone is given time.
+_SERVFAIL_TRIES = 6
+_SERVFAIL_PAUSE_S = 0.05  # after the first, then twice as long each time
 _SERVFAILS_IN_A_ROW_MAX = 8
 
 
@@ -67,7 +69,9 @@ class Committer:
         self._flush_due = False
         self._is_alone = False  # a suspect is in flight, or waits until nothing is
         self._reconnecting = False
-        self._sorting: list[list[Pending]] = []  # refused groups that wait for the view
+        self._sorting: list[
+            list[Pending]
+        ] = []  # refused groups that wait for the view, or for a server that is starting
         self._sweep: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._servfails_in_a_row = 0
@@ -230,7 +234,11 @@ class Committer:
         elif reply.rcode in _DIVIDED:
             self._divide(group, LoneWriteRefused(reply.rcode, what))
         elif reply.rcode == Rcode.SERVFAIL and self._is_worth_another_try(group):
-            self._halve(group, self._suspects)
+            if len(group) > 1:
+                self._halve(group, self._suspects)
+            else:
+                self._sorting.append(group)
+                self._spawn(self._again_later(group))
         else:
             self._doubt(group)
             self._finish(group, ServerRefused(reply.rcode, what))
@@ -279,6 +287,14 @@ class Committer:
             one.servfails += 1
         alone_too_often = len(group) == 1 and group[0].servfails >= _SERVFAIL_TRIES
         return self._servfails_in_a_row <= _SERVFAILS_IN_A_ROW_MAX and not alone_too_often
+
+    async def _again_later(self, group: list[Pending]) -> None:
+        try:
+            await asyncio.sleep(_SERVFAIL_PAUSE_S * 2 ** (group[0].servfails - 1))
+        finally:
+            self._sorting.remove(group)
+        self._suspects.append(group)
+        self._flush_soon()
 
     def _doubted(self, group: list[Pending], verdict: Commit) -> None:
         self._doubt(group)
