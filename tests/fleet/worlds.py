@@ -80,22 +80,7 @@ class SmallFleet:
     def obey(self, seat: Seat, replies: Replies) -> None:
         """The replies reach their hosts, which take or leave them."""
         for kind in (ReplyKind.GRANT, ReplyKind.WAIT):
-            part = replies.only(replies.kinds == kind)
-            epoch = seat.manager.epoch
-            if kind is ReplyKind.GRANT:
-                self.hosts.granted(
-                    part.ids,
-                    epoch,
-                    part.generations,
-                    part.answers,
-                    part.terms_s,
-                    part.nexts_s,
-                    part.polls_s,
-                    part.phases_s,
-                    self.now_s,
-                )
-            else:
-                self.hosts.told_to_wait(part.ids, epoch, part.answers, part.nexts_s, self.now_s)
+            self.hosts.obey(replies.only(replies.kinds == kind), kind, seat.manager.epoch, self.now_s)
 
     def work(self, seat: Seat, units: float = 1000.0) -> Replies:
         """Take what there is, record it, complete it."""

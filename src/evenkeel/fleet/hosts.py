@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from evenkeel.fleet.arrays import Columns, Durations, Flags, Generations, Ids, Seconds
+from evenkeel.fleet.arrays import Columns, Durations, Flags, Generations, Ids, Replies, ReplyKind, Seconds, no_ids
 from evenkeel.model.fleet_policy import FleetPolicy, Retry
 
 NEVER_S = np.inf
@@ -106,6 +106,26 @@ class HostTable(Columns):
         return policy.request_timeout_s * (1.0 + 0.04 * draws)
 
     # --- what managers say ------------------------------------------------------------------------------------
+
+    def obey(self, part: Replies, kind: ReplyKind, epoch: int, now_s: float) -> Ids:
+        """Replies of one kind by the manager of `epoch` arrive: which hosts took them."""
+        if kind is ReplyKind.GRANT:
+            return self.granted(
+                part.ids,
+                epoch,
+                part.generations,
+                part.answers,
+                part.terms_s,
+                part.nexts_s,
+                part.polls_s,
+                part.phases_s,
+                now_s,
+            )
+        if kind is ReplyKind.WAIT:
+            return self.told_to_wait(part.ids, epoch, part.answers, part.nexts_s, now_s)
+        if kind is ReplyKind.REFUSED:
+            return self.refused(part.ids, part.answers, now_s)
+        return no_ids()
 
     def called(self, ids: Ids, epoch: int, now_s: float) -> Ids:
         """Those that answer a call of a manager in `epoch`, which they do by a contact, at once."""

@@ -125,7 +125,7 @@ class RetryManager:
         if not is_ours.all():
             ids, generations, sequences = ids[is_ours], generations[is_ours], sequences[is_ours]
         if self._throttle is not None:
-            is_in = self._through_the_door(ids, generations, now_s)
+            is_in = self._through_the_door(self._throttle, ids, generations, now_s)
             ids, generations, sequences = ids[is_in], generations[is_in], sequences[is_in]
         count = self._limiter.admit(len(ids), self._queued, now_s)
         if count < len(ids):
@@ -148,11 +148,11 @@ class RetryManager:
         self.refusals += len(ids)
         return Replies.same_kind(ids, ReplyKind.REFUSED, 0, 0.0, sequences)
 
-    def _through_the_door(self, ids: Ids, generations: Generations, now_s: float) -> Flags:
+    def _through_the_door(self, throttle: TokenBucket, ids: Ids, generations: Generations, now_s: float) -> Flags:
         """Renewals, and as many others as the throttle lets in; the rest is turned away unread, and times out."""
         is_in = self.table.holds(ids, generations)
         others = self._rng.permutation(np.flatnonzero(~is_in))
-        count = self._throttle.admit(len(others), self._queued, now_s) if self._throttle is not None else len(others)
+        count = throttle.admit(len(others), self._queued, now_s)
         is_in[others[:count]] = True
         self.turned_away += len(others) - count
         return is_in

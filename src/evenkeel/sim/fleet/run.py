@@ -197,33 +197,13 @@ class FleetRun:
             self._obey(replies, epoch, now_s)
 
     def _obey(self, replies: Replies, epoch: int, now_s: float) -> None:
-        hosts = self.hosts
         if self.scene.lost_replies:
             replies = replies.only(self._chance.random(len(replies)) >= self.scene.lost_replies)
         for kind in ReplyKind:
             these = replies.kinds == kind
-            if not these.any():
-                continue
-            part = replies if these.all() else replies.only(these)
-            if kind is ReplyKind.GRANT:
-                changed = hosts.granted(
-                    part.ids,
-                    epoch,
-                    part.generations,
-                    part.answers,
-                    part.terms_s,
-                    part.nexts_s,
-                    part.polls_s,
-                    part.phases_s,
-                    now_s,
-                )
-            elif kind is ReplyKind.WAIT:
-                changed = hosts.told_to_wait(part.ids, epoch, part.answers, part.nexts_s, now_s)
-            elif kind is ReplyKind.REFUSED:
-                changed = hosts.refused(part.ids, part.answers, now_s)
-            else:
-                changed = no_ids()
-            self.wheel.put(changed)
+            if these.any():
+                part = replies if these.all() else replies.only(these)
+                self.wheel.put(self.hosts.obey(part, kind, epoch, now_s))
 
     # --- the manager's driver ---------------------------------------------------------------------------------
 
