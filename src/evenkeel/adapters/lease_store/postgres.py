@@ -16,9 +16,8 @@ from typing import Any, LiteralString, TypeVar
 
 import psycopg
 
-from evenkeel.model.errors import InputError, Refusal, StoreCorrupt, StoreUnwritable, Unreachable
+from evenkeel.model.errors import InputError, StoreCorrupt, StoreUnwritable, Unreachable
 from evenkeel.model.fleet import (
-    EPOCH_MAX,
     Amnesty,
     Granted,
     Host,
@@ -28,14 +27,22 @@ from evenkeel.model.fleet import (
     InstanceState,
     Tenure,
 )
-from evenkeel.ports.fleet import Superseded
+from evenkeel.ports.lease_rules import (
+    TERMINATED_KEPT_S,
+    check_epoch,
+    check_launch,
+    epoch_after,
+    in_state,
+    joined_anew,
+    may_be_asked_to_stop,
+    may_become,
+)
 
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 CONNECT_S = 3
 STATEMENT_MS = 5000
-TERMINATED_KEPT_S = 3600
 _VERSION = 2
 _SCHEMA: LiteralString = """
 CREATE TABLE IF NOT EXISTS evenkeel_fleet (version integer NOT NULL);
@@ -217,9 +224,7 @@ class PostgresLeaseStore:
     def _check(self, az: str, epoch: int) -> None:
         """Hold the tenure as it is until the end of the transaction. Raises `Superseded`."""
         rows = self._ask("SELECT epoch FROM tenures WHERE az = %s FOR SHARE", (az,))
-        now = rows[0][0] if rows else 0
-        if now != epoch:
-            raise Superseded(f"epoch {epoch} of az {az} is over: it is {now}")
+        check_epoch(az, epoch, rows[0][0] if rows else 0)
 
     def _tenure(self, az: str) -> Tenure:
         rows = self._ask(
@@ -233,15 +238,13 @@ class PostgresLeaseStore:
         return Tenure(epoch, manager, Amnesty(*amnesty) if amnesty[0] else None, capacity_per_s, beat)
 
     def _take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
-        if seen_epoch >= EPOCH_MAX:
-            raise Refusal(f"az {az} has had {EPOCH_MAX} managers: there are no epochs left")
+        epoch = epoch_after(az, seen_epoch)
         self._ask("INSERT INTO tenures (az, epoch, manager) VALUES (%s, 0, '') ON CONFLICT DO NOTHING", (az,))
         # The row is locked, and compared as it is after any takeover before; grants under way are waited for.
         rows = self._ask("SELECT epoch FROM tenures WHERE az = %s FOR UPDATE", (az,))
         if rows[0][0] != seen_epoch:
             return False
         ((newest,),) = self._ask("SELECT coalesce(max(generation), 0) FROM hosts WHERE az = %s", (az,))
-        epoch = seen_epoch + 1
         self._ask(
             "UPDATE tenures SET epoch = %s, manager = %s, amnesty_epoch = %s, amnesty_generation = %s,"
             " amnesty_extend_s = %s, beat = 0 WHERE az = %s",
@@ -266,24 +269,17 @@ class PostgresLeaseStore:
                 (count, host.name, host.az, host.cpus, host.memory_mib, joined.state.value),
             )
             return joined
-        (before,) = known
-        if before.az != host.az:
-            raise Refusal(f"host {host.name} stands in az {before.az}, not in {host.az}")
-        if before.state is HostState.RETIRED:
-            raise Refusal(f"host {host.name} was retired; its name is not used again")
+        joined = joined_anew(known[0], host)
         self._ask(
             "UPDATE hosts SET cpus = %s, memory_mib = %s WHERE name = %s", (host.cpus, host.memory_mib, host.name)
         )
-        return replace(before, cpus=host.cpus, memory_mib=host.memory_mib)
+        return joined
 
     def _set_state(self, az: str, name: str, state: HostState) -> Host:
         known = self._hosts("name = %s AND az = %s FOR UPDATE", (name, az))
-        if not known:
-            raise Refusal(f"az {az} has no host {name}")
-        if known[0].state is HostState.RETIRED and state is not HostState.RETIRED:
-            raise Refusal(f"host {name} was retired, which is for good")
+        changed = in_state(az, name, known[0] if known else None, state)
         self._ask("UPDATE hosts SET state = %s WHERE name = %s", (state.value, name))
-        return replace(known[0], state=state)
+        return changed
 
     def _instances(self, where: LiteralString, values: Sequence[Any]) -> tuple[Instance, ...]:
         rows = self._ask(_INSTANCES + where, values)
@@ -299,8 +295,7 @@ class PostgresLeaseStore:
 
     def _place(self, az: str, epoch: int, instances: Sequence[Instance]) -> tuple[Instance, ...]:
         self._check(az, epoch)
-        if len({(each.account, each.token) for each in instances}) != 1:
-            raise Refusal("a launch is of one account, under one token")
+        check_launch(instances)
         account, token = instances[0].account, instances[0].token
         # Managers of two azs may place the same launch at once.
         self._ask("SELECT pg_advisory_xact_lock(hashtext('evenkeel launch'), hashtext(%s))", (f"{account}\n{token}",))
@@ -333,16 +328,13 @@ class PostgresLeaseStore:
         known = self._instances("instance = %s AND az = %s FOR UPDATE", (instance, az))
         if not known:
             return None
-        is_ending = known[0].state is InstanceState.STOPPING and state is not InstanceState.TERMINATED
-        if known[0].state is InstanceState.TERMINATED or is_ending:
-            return known[0]
-        return self._moved(known[0], state, address)
+        return self._moved(known[0], state, address) if may_become(known[0], state) else known[0]
 
     def _ask_to_stop(self, account: str, instance: str) -> Instance | None:
         known = self._instances("instance = %s AND account = %s FOR UPDATE", (instance, account))
         if not known:
             return None
-        if known[0].state in (InstanceState.TERMINATED, InstanceState.STOPPING):
+        if not may_be_asked_to_stop(known[0]):
             return known[0]
         return self._moved(known[0], InstanceState.STOPPING, known[0].address)
 

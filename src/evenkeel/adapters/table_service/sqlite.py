@@ -15,9 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from evenkeel.model.errors import InputError, Refusal, StoreCorrupt, StoreUnwritable
+from evenkeel.model.errors import InputError, StoreCorrupt, StoreUnwritable
 from evenkeel.model.fleet import (
-    EPOCH_MAX,
     Amnesty,
     Granted,
     Host,
@@ -27,12 +26,20 @@ from evenkeel.model.fleet import (
     InstanceState,
     Tenure,
 )
-from evenkeel.ports.fleet import Superseded
+from evenkeel.ports.lease_rules import (
+    TERMINATED_KEPT_S,
+    check_epoch,
+    check_launch,
+    epoch_after,
+    in_state,
+    joined_anew,
+    may_be_asked_to_stop,
+    may_become,
+)
 
 T = TypeVar("T")
 
 BUSY_MS = 2000
-TERMINATED_KEPT_S = 3600
 _VERSION = 2
 _SCHEMA = """
 CREATE TABLE tenures (
@@ -188,9 +195,7 @@ class SqliteTables:
         return db
 
     def _check(self, az: str, epoch: int) -> None:
-        now = self._tenure(az).epoch
-        if now != epoch:
-            raise Superseded(f"epoch {epoch} of az {az} is over: it is {now}")
+        check_epoch(az, epoch, self._tenure(az).epoch)
 
     def _tenure(self, az: str) -> Tenure:
         row = self._db.execute(
@@ -206,9 +211,7 @@ class SqliteTables:
     def _take(self, az: str, manager: str, seen_epoch: int, extend_s: float) -> bool:
         if self._tenure(az).epoch != seen_epoch:
             return False
-        epoch = seen_epoch + 1
-        if epoch > EPOCH_MAX:
-            raise Refusal(f"az {az} has had {EPOCH_MAX} managers: there are no epochs left")
+        epoch = epoch_after(az, seen_epoch)
         (newest,) = self._db.execute("SELECT max(generation) FROM hosts WHERE az = ?", (az,)).fetchone()
         self._db.execute(
             "INSERT INTO tenures VALUES (?1, ?2, ?3, 0, ?2, ?4, ?5, 0) ON CONFLICT (az) DO UPDATE SET epoch = ?2,"
@@ -241,24 +244,17 @@ class SqliteTables:
                 (count, host.name, host.az, host.cpus, host.memory_mib, joined.state.value, 0),
             )
             return joined
-        (before,) = known
-        if before.az != host.az:
-            raise Refusal(f"host {host.name} stands in az {before.az}, not in {host.az}")
-        if before.state is HostState.RETIRED:
-            raise Refusal(f"host {host.name} was retired; its name is not used again")
+        joined = joined_anew(known[0], host)
         self._db.execute(
             "UPDATE hosts SET cpus = ?, memory_mib = ? WHERE name = ?", (host.cpus, host.memory_mib, host.name)
         )
-        return replace(before, cpus=host.cpus, memory_mib=host.memory_mib)
+        return joined
 
     def _set_state(self, az: str, name: str, state: HostState) -> Host:
         known = self._hosts("name = ? AND az = ?", name, az)
-        if not known:
-            raise Refusal(f"az {az} has no host {name}")
-        if known[0].state is HostState.RETIRED and state is not HostState.RETIRED:
-            raise Refusal(f"host {name} was retired, which is for good")
+        changed = in_state(az, name, known[0] if known else None, state)
         self._db.execute("UPDATE hosts SET state = ? WHERE name = ?", (state.value, name))
-        return replace(known[0], state=state)
+        return changed
 
     def _instances(self, where: str, *values: object) -> tuple[Instance, ...]:
         rows = self._db.execute(f"SELECT {_INSTANCE} FROM instances WHERE {where}", values)  # noqa: S608 - texts of ours
@@ -279,8 +275,7 @@ class SqliteTables:
 
     def _place(self, az: str, epoch: int, instances: Sequence[Instance]) -> tuple[Instance, ...]:
         self._check(az, epoch)
-        if len({(each.account, each.token) for each in instances}) != 1:
-            raise Refusal("a launch is of one account, under one token")
+        check_launch(instances)
         before = self._instances("account = ? AND token = ?", instances[0].account, instances[0].token)
         if before:
             return before
@@ -310,17 +305,13 @@ class SqliteTables:
         known = self._instances("instance = ? AND az = ?", instance, az)
         if not known:
             return None
-        is_over = known[0].state is InstanceState.TERMINATED
-        is_ending = known[0].state is InstanceState.STOPPING and state is not InstanceState.TERMINATED
-        if is_over or is_ending:
-            return known[0]
-        return self._moved(known[0], state, address)
+        return self._moved(known[0], state, address) if may_become(known[0], state) else known[0]
 
     def _ask_to_stop(self, account: str, instance: str) -> Instance | None:
         known = self._instances("instance = ? AND account = ?", instance, account)
         if not known:
             return None
-        if known[0].state in (InstanceState.TERMINATED, InstanceState.STOPPING):
+        if not may_be_asked_to_stop(known[0]):
             return known[0]
         return self._moved(known[0], InstanceState.STOPPING, known[0].address)
 
