@@ -7,7 +7,7 @@ from dataclasses import asdict
 from evenkeel.check.beats import Card
 from evenkeel.check.planners import ENDPOINT, Kept, Planners, Seen, protocol
 from evenkeel.check.replay import Raised
-from evenkeel.check.said import Event, How
+from evenkeel.check.said import Event, How, action_text, who_text
 from evenkeel.check.subject import Subject
 from evenkeel.model.plan import PlanDelta
 
@@ -29,21 +29,8 @@ def subject(config: Planners) -> Subject:
     )
 
 
-def _who(process: str) -> str:
-    return process.replace("planner-", "Planner ") if process.startswith("planner-") else f"The {process}"
-
-
 def _action(event: Event) -> str:
-    said = event.said
-    match said.how:
-        case How.CRASHED:
-            return f"crash during {said.call.method}" if said.is_under_way else "crash"
-        case How.LOST:
-            return f"{said.call.method}: reply lost"
-        case How.LATE:
-            return f"late {said.call.method}: {_word(event)}"
-        case How.REPLIED:
-            return f"{said.call.method}: {_word(event)}"
+    return action_text(event, _word)
 
 
 def _word(event: Event) -> str:
@@ -63,7 +50,7 @@ def _word(event: Event) -> str:
 
 
 def _sentence(event: Event) -> str:
-    who, said = _who(event.process), event.said
+    who, said = who_text(event.process, "Planner"), event.said
     if said.how is How.CRASHED:
         late = f" Its append of {_planned(event)} is still under way." if said.is_under_way else ""
         return f"{who} crashes between two calls and starts anew, with nothing in hand.{late}"

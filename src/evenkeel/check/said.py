@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -56,3 +57,23 @@ class Event:
 
     def __str__(self) -> str:
         return f"{self.process}: {self.said}"
+
+
+def action_text(event: Event, word: Callable[[Event], str]) -> str:
+    """The step in a few words; `word` says what the reply was."""
+    said = event.said
+    match said.how:
+        case How.CRASHED:
+            return f"crash during {said.call.method}" if said.is_under_way else "crash"
+        case How.LOST:
+            return f"{said.call.method}: reply lost"
+        case How.LATE:
+            return f"late {said.call.method}: {word(event)}"
+        case How.REPLIED:
+            return f"{said.call.method}: {word(event)}"
+
+
+def who_text(process: str, role: str) -> str:
+    """`Manager 1` for `manager-1`, where `role` is "Manager"; `The host` for whoever else."""
+    prefix = f"{role.lower()}-"
+    return process.replace(prefix, f"{role} ") if process.startswith(prefix) else f"The {process}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from evenkeel.check.beats import Card
 from evenkeel.check.replay import Raised
-from evenkeel.check.said import Event, How
+from evenkeel.check.said import Event, How, action_text, who_text
 from evenkeel.check.subject import Subject
 from evenkeel.check.takeover import AZ, HOST, NUMBER, Droplet, Heard, Office, Takeover, protocol
 from evenkeel.model.fleet import Tenure, epoch_of, first_generation
@@ -38,21 +38,8 @@ def lease_text(generation: int) -> str:
     return f"{epoch}.{generation - first_generation(epoch)}" if generation else "none"
 
 
-def _who(process: str) -> str:
-    return process.replace("manager-", "Manager ") if process.startswith("manager-") else f"The {process}"
-
-
 def _action(event: Event) -> str:
-    said = event.said
-    match said.how:
-        case How.CRASHED:
-            return f"crash during {said.call.method}" if said.is_under_way else "crash"
-        case How.LOST:
-            return f"{said.call.method}: reply lost"
-        case How.LATE:
-            return f"late {said.call.method}: {_word(said.reply)}"
-        case How.REPLIED:
-            return f"{said.call.method}: {_word(said.reply)}"
+    return action_text(event, lambda each: _word(each.said.reply))
 
 
 def _word(reply: Any) -> str:
@@ -70,7 +57,7 @@ def _word(reply: Any) -> str:
 
 
 def _sentence(event: Event) -> str:
-    who, said = _who(event.process), event.said
+    who, said = who_text(event.process, "Manager"), event.said
     if said.how is How.CRASHED:
         late = f" Its {_wish(event)} is still under way." if said.is_under_way else ""
         return f"{who} crashes and starts anew, with nothing in hand.{late}"
