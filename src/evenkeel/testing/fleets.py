@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 
@@ -266,6 +266,18 @@ def _stat(pid: int) -> tuple[str, str]:
     return state, parent
 
 
+class Shape(TypedDict, total=False):
+    """Of a fleet's region; each has a default."""
+
+    azs: int
+    hosts: int
+    host_cpus: int
+    term_s: float
+    database: str  # a PostgreSQL DSN; "" for SQLite
+    managers_per_az: int
+    takeover_after_s: float
+
+
 def write_fleet_region(
     folder: Path,
     *,
@@ -302,28 +314,9 @@ def write_fleet_region(
 
 
 @contextlib.contextmanager
-def running_fleet(
-    folder: Path,
-    *,
-    azs: int = 1,
-    hosts: int = 2,
-    host_cpus: int = 8,
-    term_s: float = 6.0,
-    database: str = "",
-    managers_per_az: int = 1,
-    takeover_after_s: float = 5.0,
-) -> Iterator[RunningFleet]:
-    """Up until the block ends; its processes and its instances end with it. `database`: a PostgreSQL DSN."""
-    path = write_fleet_region(
-        folder,
-        azs=azs,
-        hosts=hosts,
-        host_cpus=host_cpus,
-        term_s=term_s,
-        database=database,
-        managers_per_az=managers_per_az,
-        takeover_after_s=takeover_after_s,
-    )
+def running_fleet(folder: Path, **shape: Unpack[Shape]) -> Iterator[RunningFleet]:
+    """Up until the block ends; its processes and its instances end with it."""
+    path = write_fleet_region(folder, **shape)
     fleet = RunningFleet(folder, load(path))
     fleet.start()
     try:
